@@ -1,0 +1,3 @@
+//! The `logweir` binary.
+
+fn main() {}

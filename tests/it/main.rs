@@ -1,0 +1,9 @@
+//! The daemon against in-process servers, and rules about the source tree.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic: that is how it fails"
+)]
+
+mod tidy;
