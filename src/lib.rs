@@ -13,3 +13,15 @@
 //! (`tests/it/tidy.rs` checks it): no cycles, and this list is the architecture diagram.
 
 pub mod event;
+pub mod fate;
+pub mod clock;
+pub mod telemetry;
+pub mod backoff;
+pub mod shutdown;
+pub mod memory;
+pub mod ack;
+pub mod record;
+pub mod batch;
+pub mod lease;
+pub mod dead_letter;
+pub mod destination;

@@ -1,0 +1,266 @@
+//! The two budgets that keep a stalled destination from growing the process.
+//!
+//! *Fetch* bytes are taken for a page of records before its body is read, and come back record by
+//! record as each settles. *Body* bytes are taken, per destination, when an encoder opens a body,
+//! and come back as each part of it gets its fate. Always in this order: with one shared budget
+//! records waiting for a body would hold what the bodies need, and nothing would move.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What each shard may hold whatever the others hold: enough for a page of ordinary records.
+pub const SHARD_SHARE: usize = 1 << 20;
+
+/// The budget for fetched pages: a share per shard, and a common rest.
+#[derive(Clone, Debug)]
+pub struct FetchBudget {
+    common: Arc<Semaphore>,
+    common_size: usize,
+}
+
+impl FetchBudget {
+    /// `size` bytes in all, of which `shards` shards own [`SHARD_SHARE`] each. The common rest
+    /// is never less than one shard's share, so a large page can always pass in the end.
+    #[must_use]
+    pub fn new(size: usize, shards: usize) -> Self {
+        let owned = shards.saturating_mul(SHARD_SHARE);
+        let common_size = size.saturating_sub(owned).clamp(SHARD_SHARE, Semaphore::MAX_PERMITS);
+        Self { common: Arc::new(Semaphore::new(common_size)), common_size }
+    }
+
+    /// One shard's access to the budget, with a share of its own.
+    #[must_use]
+    pub fn shard(&self) -> ShardBudget {
+        ShardBudget { own: Arc::new(Semaphore::new(SHARD_SHARE)), budget: self.clone() }
+    }
+
+    /// Bytes of the common rest that nobody holds.
+    #[must_use]
+    pub fn common_free(&self) -> usize {
+        self.common.available_permits()
+    }
+}
+
+/// One shard's access to the fetch budget.
+#[derive(Clone, Debug)]
+pub struct ShardBudget {
+    own: Arc<Semaphore>,
+    budget: FetchBudget,
+}
+
+impl ShardBudget {
+    /// The largest page that would be admitted without waiting, in bytes. A consumer keeps its
+    /// `Limit` inside this when the common rest is taken.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.own.available_permits().max(self.budget.common_free())
+    }
+
+    /// Waits until `bytes` fit: into the shard's own share, else into the common rest, first
+    /// come, first served. Who needs more than the whole rest takes the whole rest.
+    ///
+    /// Cancel safe: a dropped future holds nothing.
+    pub async fn reserve(&self, bytes: usize) -> FetchPermit {
+        let whole = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        if let Ok(permit) = Arc::clone(&self.own).try_acquire_many_owned(whole(bytes)) {
+            return FetchPermit(Some(permit));
+        }
+        let bytes = whole(bytes.min(self.budget.common_size));
+        // The semaphore is never closed; without a permit the page would merely go uncounted.
+        FetchPermit(Arc::clone(&self.budget.common).acquire_many_owned(bytes).await.ok())
+    }
+}
+
+/// Bytes taken from the fetch budget; they return when it is dropped.
+#[derive(Debug, Default)]
+pub struct FetchPermit(Option<OwnedSemaphorePermit>);
+
+impl FetchPermit {
+    /// The bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// Moves `bytes` of it, or what is left, into a permit of their own.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes());
+        Self(self.0.as_mut().and_then(|permit| permit.split(bytes)))
+    }
+}
+
+/// One destination's budget for bodies that are open, queued, being sent, or waiting to be.
+pub struct BodyBudget {
+    size: usize,
+    /// Below zero while a document that was larger than its reservation is under way.
+    free: Mutex<i64>,
+    freed: Box<dyn Fn() + Send + Sync>,
+}
+
+impl BodyBudget {
+    /// `size` bytes; `freed` is called, on any thread, after some have come back.
+    #[must_use]
+    pub fn new(size: usize, freed: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        let free = Mutex::new(to_signed(size));
+        Arc::new(Self { size, free, freed: Box::new(freed) })
+    }
+
+    /// Takes `bytes` if they are free, without waiting. Who needs more than the whole budget
+    /// takes the whole budget.
+    #[must_use]
+    pub fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<BodyPermit> {
+        let bytes = bytes.min(self.size);
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if *free < to_signed(bytes) {
+            return None;
+        }
+        *free -= to_signed(bytes);
+        Some(BodyPermit { budget: Arc::clone(self), bytes })
+    }
+
+    /// Whether `try_reserve` would succeed now.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        *self.free.lock().unwrap_or_else(PoisonError::into_inner) >= to_signed(bytes.min(self.size))
+    }
+
+    /// The whole budget, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The bytes taken; more than `size` while an oversized document is under way.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        let free = *self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        usize::try_from(to_signed(self.size) - free).unwrap_or(0)
+    }
+}
+
+impl std::fmt::Debug for BodyBudget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyBudget").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// Bytes taken from a body budget; they return when it is dropped.
+#[derive(Debug)]
+pub struct BodyPermit {
+    budget: Arc<BodyBudget>,
+    bytes: usize,
+}
+
+impl BodyPermit {
+    /// The bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Holds `bytes` from now on. Growing always succeeds: the budget may be overdrawn by the
+    /// one document that turned out larger than what was reserved for it.
+    pub fn resize(&mut self, bytes: usize) {
+        let difference = to_signed(self.bytes) - to_signed(bytes);
+        self.bytes = bytes;
+        *self.budget.free.lock().unwrap_or_else(PoisonError::into_inner) += difference;
+        if difference > 0 {
+            (self.budget.freed)();
+        }
+    }
+
+    /// Moves `bytes` of it, or what is left, into a permit of their own.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { budget: Arc::clone(&self.budget), bytes }
+    }
+}
+
+impl Drop for BodyPermit {
+    fn drop(&mut self) {
+        self.resize(0);
+    }
+}
+
+fn to_signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    #[tokio::test]
+    async fn a_shard_has_its_share_when_the_rest_is_taken() {
+        let budget = FetchBudget::new(4 * SHARD_SHARE, 2);
+        let (greedy, other) = (budget.shard(), budget.shard());
+        let all = greedy.reserve(100 * SHARD_SHARE).await;
+        assert_eq!(all.bytes(), 2 * SHARD_SHARE);
+        assert_eq!(other.room(), SHARD_SHARE);
+        let own = other.reserve(SHARD_SHARE).await;
+        assert_eq!(own.bytes(), SHARD_SHARE);
+        assert!(futures_util::FutureExt::now_or_never(other.reserve(1)).is_none());
+        drop(all);
+        assert_eq!(other.reserve(1).await.bytes(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_page_is_returned_record_by_record() {
+        let budget = FetchBudget::new(8 * SHARD_SHARE, 1);
+        let shard = budget.shard();
+        let mut page = shard.reserve(2 * SHARD_SHARE).await;
+        let records: Vec<_> = (0..4).map(|_| page.split(1000)).collect();
+        drop(page);
+        assert_eq!(budget.common_free(), 7 * SHARD_SHARE - 4000);
+        drop(records);
+        assert_eq!(budget.common_free(), 7 * SHARD_SHARE);
+    }
+
+    #[test]
+    fn an_oversized_document_overdraws_and_is_paid_back() {
+        let budget = BodyBudget::new(100, || {});
+        let mut permit = budget.try_reserve(60).unwrap();
+        permit.resize(150);
+        assert_eq!(budget.taken(), 150);
+        assert!(budget.try_reserve(1).is_none());
+        drop(permit);
+        assert_eq!(budget.taken(), 0);
+        assert_eq!(budget.try_reserve(1000).unwrap().bytes(), 100);
+    }
+
+    #[test]
+    fn giving_bytes_back_is_told_to_those_who_wait() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&told);
+        let budget = BodyBudget::new(100, move || _ = counter.fetch_add(1, Relaxed));
+        let mut permit = budget.try_reserve(100).unwrap();
+        let half = permit.split(50);
+        drop(permit);
+        drop(half);
+        assert_eq!(told.load(Relaxed), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_what_the_permits_hold(steps in prop::collection::vec((0u8..4, 0usize..400), 1..80)) {
+            let budget = BodyBudget::new(1000, || {});
+            let mut permits: Vec<BodyPermit> = Vec::new();
+            for (step, n) in steps {
+                match (step, permits.len()) {
+                    (0, _) | (_, 0) => permits.extend(budget.try_reserve(n)),
+                    (1, count) => drop(permits.swap_remove(n % count)),
+                    (2, count) => { let part = permits[n % count].split(n); permits.push(part); }
+                    (_, count) => { let at = n % count; let less = permits[at].bytes().min(n); permits[at].resize(less); }
+                }
+                prop_assert_eq!(budget.taken(), permits.iter().map(BodyPermit::bytes).sum::<usize>());
+                prop_assert!(budget.taken() <= budget.size());
+            }
+        }
+    }
+}

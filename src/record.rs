@@ -1,0 +1,170 @@
+//! A Kinesis record on its way, and the fates it still owes.
+//!
+//! A record stays in memory, compressed, until every one of its events has a fate: a dead letter
+//! is made from it. Its bytes in the fetch budget return with it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use crate::ack::{ShardAcks, Slot};
+use crate::event::{SequenceNumber, ShardId, StreamName, Timestamp};
+use crate::memory::FetchPermit;
+
+/// The shard that records come from; shared by all its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The stream, as the configuration calls it.
+    pub stream: StreamName,
+    /// The AWS region of the stream.
+    pub region: String,
+    /// The shard.
+    pub shard: ShardId,
+}
+
+/// Who is told when a record is settled.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A shard: its checkpoint may pass the record.
+    Shard(Arc<ShardAcks>, Slot),
+}
+
+/// A fetched Kinesis record.
+#[derive(Debug)]
+pub struct Record {
+    /// The bytes as Kinesis gave them.
+    pub payload: Bytes,
+    /// Where it was read.
+    pub place: Arc<Place>,
+    /// Its position in the shard.
+    pub sequence_number: SequenceNumber,
+    /// When Kinesis took it in (`ApproximateArrivalTimestamp`).
+    pub arrival: Timestamp,
+    origin: Origin,
+    /// Fates not yet given; 0 settles the record.
+    owed: AtomicU64,
+    _fetched: FetchPermit,
+}
+
+impl Record {
+    /// Puts a record on its way. It owes one fate: the encoder's own, which the returned token
+    /// stands for and which is settled when all its events have been declared.
+    pub fn begin(
+        payload: Bytes,
+        at: (Arc<Place>, SequenceNumber, Timestamp),
+        origin: Origin,
+        fetched: FetchPermit,
+    ) -> AckToken {
+        let (place, sequence_number, arrival) = at;
+        let owed = AtomicU64::new(1);
+        let record =
+            Self { payload, place, sequence_number, arrival, origin, owed, _fetched: fetched };
+        AckToken { record: Arc::new(record), owed: 1 }
+    }
+
+    fn settle(&self, fates: u64) {
+        // Release/acquire: whoever settles last sees all that the others did before.
+        if self.owed.fetch_sub(fates, Ordering::AcqRel) == fates {
+            match &self.origin {
+                Origin::Shard(acks, slot) => acks.settle(*slot),
+            }
+        }
+    }
+}
+
+/// A share of the fates that a record owes.
+///
+/// Dropped unsettled, the record stays open and its shard's checkpoint stays before it: the
+/// events will be read again. That is safe, and never a fate.
+#[derive(Debug)]
+#[must_use = "an event without a fate holds the checkpoint back"]
+pub struct AckToken {
+    record: Arc<Record>,
+    owed: u64,
+}
+
+impl AckToken {
+    /// The record that owes.
+    #[must_use]
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// The fates this token stands for.
+    #[must_use]
+    pub fn owed(&self) -> u64 {
+        self.owed
+    }
+
+    /// An empty share of the same record, to be grown.
+    pub fn share(&self) -> Self {
+        Self { record: Arc::clone(&self.record), owed: 0 }
+    }
+
+    /// Declares `events` more fates that the record owes. Only while another token of the record
+    /// is unsettled, as the encoder's own is while it reads the record.
+    pub fn grow(&mut self, events: u64) {
+        self.record.owed.fetch_add(events, Ordering::Relaxed);
+        self.owed += events;
+    }
+
+    /// Moves `part` of the fates into a token of its own; at most what is there.
+    pub fn split(&mut self, part: u64) -> Self {
+        let part = part.min(self.owed);
+        self.owed -= part;
+        Self { record: Arc::clone(&self.record), owed: part }
+    }
+
+    /// Every event of this share has a fate.
+    pub fn settle(self) {
+        if self.owed > 0 {
+            self.record.settle(self.owed);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A record of a shard whose acks the caller follows.
+    pub(crate) fn record(acks: &Arc<ShardAcks>, number: u32, payload: &[u8]) -> AckToken {
+        let place = Place {
+            stream: StreamName::new("test"),
+            region: "eu-west-1".to_owned(),
+            shard: ShardId::new("shardId-000000000000"),
+        };
+        let at = SequenceNumber::new(&number.to_string());
+        let slot = acks.open(at.clone());
+        let origin = Origin::Shard(Arc::clone(acks), slot);
+        let at = (Arc::new(place), at, Timestamp(1_700_000_000_000));
+        Record::begin(Bytes::copy_from_slice(payload), at, origin, FetchPermit::default())
+    }
+
+    #[test]
+    fn a_record_settles_with_its_last_fate() {
+        let acks = Arc::new(ShardAcks::default());
+        let own = record(&acks, 7, b"");
+        let mut events = own.share();
+        events.grow(3);
+        own.settle();
+        let one = events.split(1);
+        events.settle();
+        assert_eq!(acks.progress().borrow().settled, None);
+        one.settle();
+        assert_eq!(acks.progress().borrow().settled, Some(SequenceNumber::new("7")));
+    }
+
+    #[test]
+    fn a_dropped_token_leaves_its_record_open() {
+        let acks = Arc::new(ShardAcks::default());
+        let own = record(&acks, 7, b"");
+        let mut events = own.share();
+        events.grow(2);
+        own.settle();
+        drop(events.split(1));
+        events.settle();
+        assert_eq!(acks.progress().borrow().open, 1);
+    }
+}
