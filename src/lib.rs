@@ -25,3 +25,4 @@ pub mod batch;
 pub mod lease;
 pub mod dead_letter;
 pub mod destination;
+pub mod delivery;
