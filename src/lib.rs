@@ -23,6 +23,7 @@ pub mod ack;
 pub mod record;
 pub mod batch;
 pub mod lease;
+pub mod decode;
 pub mod dead_letter;
 pub mod destination;
 pub mod delivery;
