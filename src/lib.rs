@@ -13,6 +13,7 @@
 //! (`tests/it/tidy.rs` checks it): no cycles, and this list is the architecture diagram.
 
 pub mod event;
+pub mod units;
 pub mod fate;
 pub mod clock;
 pub mod telemetry;
@@ -22,6 +23,7 @@ pub mod memory;
 pub mod ack;
 pub mod record;
 pub mod batch;
+pub mod state;
 pub mod lease;
 pub mod decode;
 pub mod dead_letter;

@@ -1,0 +1,259 @@
+//! The lease table in the state file: one row per shard.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Lease, LeaseTableError, Position};
+use crate::event::{ShardId, StreamKey, Timestamp};
+use crate::state::State;
+
+/// The leases of this box. Clones share the state file.
+#[derive(Clone, Debug)]
+pub struct LeaseTable {
+    state: State,
+}
+
+impl LeaseTable {
+    /// The lease table in `state`.
+    #[must_use]
+    pub fn new(state: State) -> Self {
+        Self { state }
+    }
+
+    /// All leases of a stream, in the order of their shard ids.
+    pub async fn list(&self, stream: &StreamKey) -> Result<Vec<Lease>, LeaseTableError> {
+        let key = stream.clone();
+        let rows = self.state.call(move |connection| rows(connection, &key)).await;
+        let rows =
+            rows.map_err(|source| LeaseTableError::List { stream: stream.clone(), source })?;
+        rows.into_iter().map(|row| row.into_lease(stream)).collect()
+    }
+
+    /// Makes a lease; false, and nothing changed, when the shard has one already.
+    ///
+    /// On the disk when it answers: a lease that starts at a time must not be made a second time,
+    /// with a later one.
+    pub async fn create(&self, lease: &Lease) -> Result<bool, LeaseTableError> {
+        let shard = lease.shard.clone();
+        let lease = lease.clone();
+        let created = self.state.call_durable(move |connection| insert(connection, &lease)).await;
+        created.map_err(|source| LeaseTableError::Create { shard, source })
+    }
+
+    /// Moves the checkpoint of a lease to wherever the caller says, backwards too: what has a fate
+    /// is the ack tracker's to know. Only a shard that was read to its end stays so.
+    ///
+    /// A power cut may take it back, which is safe.
+    pub async fn checkpoint(
+        &self,
+        stream: &StreamKey,
+        shard: &ShardId,
+        to: &Position,
+    ) -> Result<(), LeaseTableError> {
+        let (key, name, to) = (stream.clone(), shard.clone(), to.clone());
+        let moved = self.state.call(move |connection| advance(connection, (&key, &name), &to));
+        let shard = shard.clone();
+        match moved.await {
+            Ok(Moved::Yes) => Ok(()),
+            Ok(Moved::Ended) => Err(LeaseTableError::Ended { shard }),
+            Ok(Moved::Missing) => Err(LeaseTableError::Missing { shard }),
+            Err(source) => Err(LeaseTableError::Checkpoint { shard, source }),
+        }
+    }
+
+    /// Forgets a lease; nothing happens when there is none.
+    pub async fn remove(&self, stream: &StreamKey, shard: &ShardId) -> Result<(), LeaseTableError> {
+        let (key, name) = (stream.clone(), shard.clone());
+        let removed = self.state.call(move |connection| {
+            let sql = "DELETE FROM leases WHERE stream = ?1 AND shard = ?2";
+            connection.prepare_cached(sql)?.execute([key.as_str(), name.as_str()])
+        });
+        let removed = removed.await.map(drop);
+        removed.map_err(|source| LeaseTableError::Remove { shard: shard.clone(), source })
+    }
+
+    /// Every stream that has a lease: a stream made again under its name shows up as two keys.
+    pub async fn streams(&self) -> Result<Vec<StreamKey>, LeaseTableError> {
+        let found = self.state.call(|connection| {
+            let sql = "SELECT DISTINCT stream FROM leases ORDER BY stream";
+            let mut statement = connection.prepare_cached(sql)?;
+            let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+            names.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let found = found.await.map_err(|source| LeaseTableError::Streams { source })?;
+        Ok(found.iter().map(|name| StreamKey::new(name)).collect())
+    }
+}
+
+/// A lease as it is stored.
+struct Row {
+    shard: String,
+    parents: String,
+    checkpoint: String,
+    updated: i64,
+}
+
+impl Row {
+    fn into_lease(self, stream: &StreamKey) -> Result<Lease, LeaseTableError> {
+        let shard = ShardId::new(&self.shard);
+        let unreadable = |text: &str| LeaseTableError::Unreadable {
+            shard: shard.clone(),
+            text: text.to_owned(),
+        };
+        let parents: Vec<String> =
+            serde_json::from_str(&self.parents).map_err(|_| unreadable(&self.parents))?;
+        let checkpoint = self.checkpoint.parse().map_err(|_| unreadable(&self.checkpoint))?;
+        Ok(Lease {
+            stream: stream.clone(),
+            shard,
+            parents: parents.iter().map(|parent| ShardId::new(parent)).collect(),
+            checkpoint,
+            updated: Timestamp(self.updated),
+        })
+    }
+}
+
+fn rows(connection: &Connection, stream: &StreamKey) -> rusqlite::Result<Vec<Row>> {
+    let sql = "SELECT shard, parents, checkpoint, updated FROM leases
+               WHERE stream = ?1 ORDER BY shard";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([stream.as_str()], |row| {
+        Ok(Row {
+            shard: row.get(0)?,
+            parents: row.get(1)?,
+            checkpoint: row.get(2)?,
+            updated: row.get(3)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn insert(connection: &Connection, lease: &Lease) -> rusqlite::Result<bool> {
+    let parents: Vec<_> = lease.parents.iter().map(ShardId::as_str).collect();
+    let sql = "INSERT INTO leases (stream, shard, parents, checkpoint, updated)
+               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+    let made = connection.prepare_cached(sql)?.execute(params![
+        lease.stream.as_str(),
+        lease.shard.as_str(),
+        serde_json::json!(parents).to_string(),
+        lease.checkpoint.to_string(),
+        lease.updated.0,
+    ])?;
+    Ok(made == 1)
+}
+
+enum Moved {
+    Yes,
+    Ended,
+    Missing,
+}
+
+fn advance(
+    connection: &mut Connection,
+    lease: (&StreamKey, &ShardId),
+    to: &Position,
+) -> rusqlite::Result<Moved> {
+    let (stream, shard) = lease;
+    let transaction = connection.transaction()?;
+    let sql = "SELECT checkpoint FROM leases WHERE stream = ?1 AND shard = ?2";
+    let found: Option<String> = transaction
+        .prepare_cached(sql)?
+        .query_row([stream.as_str(), shard.as_str()], |row| row.get(0))
+        .optional()?;
+    let Some(found) = found else { return Ok(Moved::Missing) };
+    if found == Position::ShardEnd.to_string() {
+        return Ok(if *to == Position::ShardEnd { Moved::Yes } else { Moved::Ended });
+    }
+    let sql = "UPDATE leases SET checkpoint = ?3, updated = ?4 WHERE stream = ?1 AND shard = ?2";
+    let (to, now) = (to.to_string(), Timestamp::now().0);
+    let values = params![stream.as_str(), shard.as_str(), to, now];
+    transaction.prepare_cached(sql)?.execute(values)?;
+    transaction.commit()?;
+    Ok(Moved::Yes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::SequenceNumber;
+    use crate::state::tests::{config, copy_as_if_killed, state};
+    use crate::state::{Access, Durability};
+
+    fn stream() -> StreamKey {
+        StreamKey::new("central arn:aws:kinesis:eu-west-1:123456789012:stream/central 1700000000")
+    }
+
+    fn lease(shard: &str, checkpoint: Position) -> Lease {
+        let parents = vec![ShardId::new("shardId-000000000000"), ShardId::new("odd \"one\"")];
+        let (stream, shard, updated) =
+            (stream(), ShardId::new(shard), Timestamp(1_700_000_000_123));
+        Lease { stream, shard, parents, checkpoint, updated }
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_made_once_and_read_back_as_it_was() {
+        let (_folder, state) = state();
+        let table = LeaseTable::new(state);
+        let first = lease("shardId-000000000001", Position::At(Timestamp(-5)));
+        assert!(table.create(&first).await.unwrap());
+        let second = Lease { checkpoint: Position::TrimHorizon, ..first.clone() };
+        assert!(!table.create(&second).await.unwrap());
+        assert_eq!(table.list(&stream()).await.unwrap(), [first]);
+        assert_eq!(table.list(&StreamKey::new("other")).await.unwrap(), []);
+        assert_eq!(table.streams().await.unwrap(), [stream()]);
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_survives_a_kill() {
+        let (folder, state) = state();
+        let table = LeaseTable::new(state);
+        let lease = lease("shardId-000000000001", Position::TrimHorizon);
+        table.create(&lease).await.unwrap();
+        let to = Position::After(SequenceNumber::new(&"9".repeat(129)));
+        table.checkpoint(&lease.stream, &lease.shard, &to).await.unwrap();
+
+        let copy = copy_as_if_killed(&folder);
+        let table = LeaseTable::new(State::open(&config(copy.path()), Access::Daemon).unwrap());
+        let found = table.list(&stream()).await.unwrap();
+        assert_eq!(found.iter().map(|lease| &lease.checkpoint).collect::<Vec<_>>(), [&to]);
+        assert!(found[0].updated > lease.updated);
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_has_ended_stays_so() {
+        let (_folder, state) = state();
+        let table = LeaseTable::new(state);
+        let lease = lease("shardId-000000000001", Position::TrimHorizon);
+        table.create(&lease).await.unwrap();
+        for _ in 0..2 {
+            table.checkpoint(&lease.stream, &lease.shard, &Position::ShardEnd).await.unwrap();
+        }
+        let back = table.checkpoint(&lease.stream, &lease.shard, &Position::TrimHorizon).await;
+        assert!(matches!(back, Err(LeaseTableError::Ended { .. })));
+        assert_eq!(table.list(&stream()).await.unwrap()[0].checkpoint, Position::ShardEnd);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_is_gone_takes_no_checkpoint() {
+        let (_folder, state) = state();
+        let table = LeaseTable::new(state);
+        let lease = lease("shardId-000000000001", Position::TrimHorizon);
+        table.create(&lease).await.unwrap();
+        table.remove(&lease.stream, &lease.shard).await.unwrap();
+        table.remove(&lease.stream, &lease.shard).await.unwrap();
+        let lost = table.checkpoint(&lease.stream, &lease.shard, &Position::ShardEnd).await;
+        assert!(matches!(lost, Err(LeaseTableError::Missing { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_read_is_an_error_and_not_a_fresh_start() {
+        let (_folder, state) = state();
+        let table = LeaseTable::new(state.clone());
+        table.create(&lease("shardId-000000000001", Position::TrimHorizon)).await.unwrap();
+        let spoil = |connection: &mut Connection| {
+            connection.execute("UPDATE leases SET checkpoint = 'LATEST'", [])
+        };
+        state.call_blocking(Durability::Normal, spoil).unwrap();
+        let error = table.list(&stream()).await.unwrap_err().to_string();
+        assert!(error.contains("shardId-000000000001") && error.contains("LATEST"), "{error}");
+    }
+}

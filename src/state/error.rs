@@ -1,0 +1,130 @@
+//! Why the state file cannot be opened or used, and the way out of it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+/// Why the state cannot be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A daemon has it.
+    #[error(
+        "the state file {path} is in use by {holder}; stop that logweir, or give this one a state file of its own"
+    )]
+    Locked {
+        /// The state file.
+        path: PathBuf,
+        /// Pid, host, start and command of the holder.
+        holder: String,
+    },
+    /// It would not be kept.
+    #[error(
+        "the state file {path} would lie on {filesystem}, which loses it with a restart or does not keep its locks; use a path on a local disk or volume, or set `state.sqlite.ephemeral = true` if losing checkpoints and dead letters is acceptable"
+    )]
+    Untrusted {
+        /// The state file.
+        path: PathBuf,
+        /// The file system's name.
+        filesystem: &'static str,
+    },
+    /// The folder or file cannot be used.
+    #[error("could not use the state file {path}: {remedy}")]
+    Unusable {
+        /// The state file.
+        path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It was never made.
+    #[error("there is no state file {path}: logweir has not run with this configuration yet")]
+    Missing {
+        /// The state file.
+        path: PathBuf,
+    },
+    /// It belongs to something else.
+    #[error(
+        "{path} is a database of another program (application id {application_id:#x}), so it is left alone; set `state.sqlite.path` to a file of logweir's own"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The id in its header.
+        application_id: i64,
+    },
+    /// It was written by a later version.
+    #[error(
+        "the state file {path} has version {found} and this logweir knows versions up to {known}, so it is left alone; run the logweir that wrote it, or a later one"
+    )]
+    Newer {
+        /// The state file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// This build's version.
+        known: i64,
+    },
+    /// It was written by an earlier version, and only a daemon may bring it up to date.
+    #[error(
+        "the state file {path} has version {found} and this logweir needs version {known}; start `logweir run` once, which brings it up to date"
+    )]
+    Older {
+        /// The state file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// This build's version.
+        known: i64,
+    },
+    /// It cannot be believed.
+    #[error(
+        "the state file {path} is damaged ({detail}), so it is left alone; restore a copy, save what `sqlite3 {path} .recover` finds, or move it away to start without checkpoints and dead letters"
+    )]
+    Damaged {
+        /// The state file.
+        path: PathBuf,
+        /// What SQLite found.
+        detail: String,
+    },
+    /// The disk is full.
+    #[error("no space left for the state file {path}; make room on its disk")]
+    DiskFull {
+        /// The state file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// Anything else that SQLite said.
+    #[error("could not read or write the state file {path}")]
+    Sqlite {
+        /// The state file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The runtime is going down, or the work panicked.
+    #[error("the work on the state file {path} was broken off")]
+    BrokenOff {
+        /// The state file.
+        path: PathBuf,
+        /// What tokio said.
+        source: tokio::task::JoinError,
+    },
+}
+
+impl StateError {
+    /// What SQLite's error means for the file.
+    pub(super) fn of(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { path, detail: source.to_string() }
+            }
+            Some(ErrorCode::DiskFull) => Self::DiskFull { path, source },
+            // The list belongs to SQLite.
+            _ => Self::Sqlite { path, source },
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The one SQLite file on a box: checkpoints and dead letters, locked by the daemon that uses it.
+//!
+//! WAL, so that `dead-letter list` reads while the daemon writes. What must not be lost once it is
+//! answered (letters, new leases) is committed with `synchronous=FULL`; checkpoints are committed
+//! with `NORMAL`: a power cut may take the last ones back, and going back is safe.
+//!
+//! A file that is not ours, newer than this build, or damaged is refused and left as it is.
+
+mod config;
+mod error;
+mod filesystem;
+mod lock;
+mod schema;
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use self::config::SqliteConfig;
+pub use self::error::StateError;
+use self::lock::{Lock, Refused};
+use self::schema::Kind;
+
+/// How long a write waits for one of another process, such as `dead-letter drop`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Larger files are not read through after a crash, which would delay the start by minutes: then
+/// only the leases, which decide where reading goes on, are checked.
+const MOST_CHECKED: u64 = 512 << 20;
+
+/// What a process opens the state for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To run: takes the lock, makes the file if it is missing and brings it up to date.
+    Daemon,
+    /// To change dead letters beside a running daemon (`dead-letter drop`): no lock; the file must
+    /// exist and be current.
+    Edit,
+    /// To look (`dead-letter list`, `leases`): as `Edit`, and every write fails.
+    Inspect,
+}
+
+/// How sure a commit must be before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut may take it back, a crash of the process may not.
+    Normal,
+    /// It is on the disk.
+    Full,
+}
+
+/// An open state file. Clones share it; the last one closes it and gives the lock up.
+#[derive(Clone, Debug)]
+pub struct State(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    // Dropped before the lock: nobody else may have the file while it is being closed.
+    connection: Mutex<Connection>,
+    _lock: Option<Lock>,
+}
+
+impl State {
+    /// Opens the state file for `access`. Blocks, possibly for the time it takes to read the file
+    /// through when the last daemon did not end cleanly.
+    pub fn open(config: &SqliteConfig, access: Access) -> Result<Self, StateError> {
+        let path = resolve(&config.path)?;
+        let lock = match access {
+            Access::Daemon => Some(prepare(&path, config.ephemeral)?),
+            Access::Edit | Access::Inspect => None,
+        };
+        if !path.exists() {
+            return Err(StateError::Missing { path });
+        }
+        let crashed = beside(&path, "-wal").metadata().is_ok_and(|wal| wal.len() > 0);
+        let connection = connect(&path, access).map_err(|error| StateError::of(&path, error))?;
+        let mut state = Shared { path, connection: Mutex::new(connection), _lock: lock };
+        state.admit(access)?;
+        if crashed && access == Access::Daemon {
+            state.check()?;
+        }
+        Ok(Self(Arc::new(state)))
+    }
+
+    /// Works on the file, without waiting for the disk: for what may be taken back, and to read.
+    ///
+    /// Work that was begun is finished even if the future is dropped.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StateError> {
+        self.spawn(Durability::Normal, work).await
+    }
+
+    /// Works on the file; what is committed when it answers is on the disk.
+    ///
+    /// Work that was begun is finished even if the future is dropped.
+    pub async fn call_durable<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StateError> {
+        self.spawn(Durability::Full, work).await
+    }
+
+    /// The same for threads that may block.
+    pub fn call_blocking<T>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        // Work that panicked has rolled its transaction back: the connection is as good as before.
+        let mut connection = self.0.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let level = match durability {
+            Durability::Normal => "NORMAL",
+            Durability::Full => "FULL",
+        };
+        let set = connection.pragma_update(None, "synchronous", level);
+        set.and_then(|()| work(&mut connection))
+            .map_err(|error| StateError::of(&self.0.path, error))
+    }
+
+    async fn spawn<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let state = self.clone();
+        let work = tokio::task::spawn_blocking(move || state.call_blocking(durability, work));
+        work.await.map_err(|source| StateError::BrokenOff { path: self.0.path.clone(), source })?
+    }
+}
+
+impl Shared {
+    /// Refuses what is not a state file of this version, or makes it one.
+    fn admit(&mut self, access: Access) -> Result<(), StateError> {
+        let Self { path, connection, .. } = self;
+        let connection = connection.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let kind = schema::kind(connection).map_err(|error| StateError::of(path, error))?;
+        let (path, known) = (path.clone(), schema::CURRENT);
+        let version = match kind {
+            Kind::Foreign(application_id) => {
+                return Err(StateError::Foreign { path, application_id });
+            }
+            Kind::State(found) if found > known => {
+                return Err(StateError::Newer { path, found, known });
+            }
+            Kind::State(version) => version,
+            Kind::Empty => 0,
+        };
+        match access {
+            Access::Daemon => {
+                set_up(connection, version).map_err(|error| StateError::of(&path, error))
+            }
+            Access::Edit | Access::Inspect if version < known => {
+                Err(StateError::Older { path, found: version, known })
+            }
+            Access::Edit | Access::Inspect => Ok(()),
+        }
+    }
+
+    /// Looks for damage.
+    fn check(&mut self) -> Result<(), StateError> {
+        let Self { path, connection, .. } = self;
+        let connection = connection.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let is_large = path.metadata().is_ok_and(|file| file.len() > MOST_CHECKED);
+        let check = if is_large { "PRAGMA quick_check(leases)" } else { "PRAGMA quick_check(1)" };
+        let found: String = connection
+            .query_row(check, [], |row| row.get(0))
+            .map_err(|error| StateError::of(path, error))?;
+        if found == "ok" {
+            return Ok(());
+        }
+        Err(StateError::Damaged { path: path.clone(), detail: found })
+    }
+}
+
+/// The real path: two names of one file must meet at one lock.
+fn resolve(path: &Path) -> Result<PathBuf, StateError> {
+    let unusable = |remedy, source| StateError::Unusable { path: path.to_owned(), remedy, source };
+    if let Ok(real) = path.canonicalize() {
+        return if real.is_dir() {
+            Err(unusable("it is a folder; name a file in it", io::ErrorKind::IsADirectory.into()))
+        } else {
+            Ok(real)
+        };
+    }
+    let name = path.file_name().ok_or_else(|| {
+        unusable("`state.sqlite.path` must name a file", io::ErrorKind::InvalidInput.into())
+    })?;
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let folder = folder.canonicalize().map_err(|source| {
+        unusable("create its folder, owned by the user that logweir runs as", source)
+    })?;
+    Ok(folder.join(name))
+}
+
+/// All that must be right before a daemon lets SQLite near the file.
+fn prepare(path: &Path, ephemeral: bool) -> Result<Lock, StateError> {
+    let unusable = |remedy, source| StateError::Unusable { path: path.to_owned(), remedy, source };
+    let folder = path.parent().unwrap_or(path);
+    let filesystem = filesystem::untrusted(folder)
+        .map_err(|source| unusable("its file system cannot be examined", source))?;
+    if let Some(filesystem) = filesystem.filter(|_| !ephemeral) {
+        return Err(StateError::Untrusted { path: path.to_owned(), filesystem });
+    }
+    let lock = Lock::take(&beside(path, ".lock")).map_err(|refused| match refused {
+        Refused::Held(holder) => StateError::Locked { path: path.to_owned(), holder },
+        Refused::Io(source) => unusable(remedy(&source), source),
+    })?;
+    // Made here rather than by SQLite, whose -wal and -shm files take the mode of this one: a
+    // letter may hold anything that is in a log.
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map_err(|source| unusable(remedy(&source), source))?;
+    Ok(lock)
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    let kind = error.kind();
+    if kind == io::ErrorKind::PermissionDenied {
+        "let the user that logweir runs as write to its folder and to the file"
+    } else if kind == io::ErrorKind::ReadOnlyFilesystem {
+        "mount a writable volume there"
+    } else if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        "make room on its disk"
+    } else {
+        "it, or a file beside it, cannot be opened"
+    }
+}
+
+fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
+    // Read-write even to look: a reader of a WAL database takes part in its locking.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    if access == Access::Inspect {
+        connection.pragma_update(None, "query_only", true)?;
+    }
+    Ok(connection)
+}
+
+fn set_up(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A burst of letters must not leave a large -wal file behind for good.
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    schema::migrate(connection, version)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,219 @@
+//! What the state file promises, and how it refuses.
+
+use super::*;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use tempfile::TempDir;
+
+pub(crate) fn config(folder: &Path) -> SqliteConfig {
+    SqliteConfig { path: folder.join("state.db"), ephemeral: true }
+}
+
+/// A state of its own, in a folder that goes away with the test.
+pub(crate) fn state() -> (TempDir, State) {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&config(folder.path()), Access::Daemon).unwrap();
+    (folder, state)
+}
+
+/// What a kill -9 leaves: the files as they are now, without the lock.
+pub(crate) fn copy_as_if_killed(folder: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["state.db", "state.db-wal"] {
+        fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    copy
+}
+
+fn text(error: StateError) -> String {
+    error.to_string()
+}
+
+fn open(folder: &TempDir, access: Access) -> Result<State, StateError> {
+    State::open(&config(folder.path()), access)
+}
+
+fn foreign(folder: &TempDir, sql: &str) -> Vec<u8> {
+    let path = folder.path().join("state.db");
+    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    fs::read(path).unwrap()
+}
+
+#[test]
+fn a_second_daemon_is_told_who_has_the_state() {
+    let (folder, state) = state();
+    let error = text(open(&folder, Access::Daemon).unwrap_err());
+    let pid = format!("pid {} on ", std::process::id());
+    assert!(error.contains(&pid) && error.contains(" since 20"), "{error}");
+    let command = std::env::args().next().unwrap();
+    assert!(error.contains(&command), "{error}");
+
+    let other = state.clone();
+    drop(state);
+    assert!(matches!(open(&folder, Access::Daemon), Err(StateError::Locked { .. })));
+    drop(other);
+    open(&folder, Access::Daemon).unwrap();
+}
+
+#[test]
+fn two_names_of_one_file_meet_at_one_lock() {
+    let (folder, _state) = state();
+    let path = folder.path().join("other-name.db");
+    std::os::unix::fs::symlink(folder.path().join("state.db"), &path).unwrap();
+    let opened = State::open(&SqliteConfig { path, ephemeral: true }, Access::Daemon);
+    assert!(matches!(opened, Err(StateError::Locked { .. })));
+}
+
+#[test]
+fn looking_needs_no_lock_and_changes_nothing() {
+    let (folder, state) = state();
+    let looking = open(&folder, Access::Inspect).unwrap();
+    let delete = |connection: &mut Connection| connection.execute("DELETE FROM leases", []);
+    assert!(looking.call_blocking(Durability::Normal, delete).is_err());
+    let editing = open(&folder, Access::Edit).unwrap();
+    editing.call_blocking(Durability::Full, delete).unwrap();
+    drop(state);
+
+    let empty = tempfile::tempdir().unwrap();
+    assert!(matches!(open(&empty, Access::Inspect), Err(StateError::Missing { .. })));
+    assert!(fs::read_dir(empty.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn only_the_owner_may_read_the_state() {
+    let (folder, _state) = state();
+    for name in ["state.db", "state.db-wal", "state.db-shm", "state.db.lock"] {
+        let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn the_database_of_another_program_is_left_alone() {
+    for sql in ["CREATE TABLE t (x); PRAGMA application_id = 7", "CREATE TABLE t (x)"] {
+        let folder = tempfile::tempdir().unwrap();
+        let before = foreign(&folder, sql);
+        let error = open(&folder, Access::Daemon).unwrap_err();
+        assert!(matches!(error, StateError::Foreign { .. }), "{error}");
+        assert!(text(error).contains("state.sqlite.path"));
+        assert_eq!(fs::read(folder.path().join("state.db")).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_newer_or_older_state_is_refused_with_both_versions() {
+    let (folder, state) = state();
+    drop(state);
+    foreign(&folder, "PRAGMA user_version = 900");
+    let error = text(open(&folder, Access::Daemon).unwrap_err());
+    assert!(error.contains("version 900") && error.contains("up to 2"), "{error}");
+    foreign(&folder, "PRAGMA user_version = 1");
+    let error = text(open(&folder, Access::Inspect).unwrap_err());
+    assert!(error.contains("version 1") && error.contains("logweir run"), "{error}");
+}
+
+#[test]
+fn an_older_state_is_brought_up_to_date_and_keeps_its_rows() {
+    let (folder, state) = state();
+    drop(state);
+    foreign(
+        &folder,
+        "DROP TABLE dead_letters; DROP TABLE dead_letter_totals; PRAGMA user_version = 1;
+         INSERT INTO leases VALUES ('s', 'shard', '[]', 'TRIM_HORIZON', 0)",
+    );
+    let state = open(&folder, Access::Daemon).unwrap();
+    let count = |connection: &mut Connection| {
+        let sql = "SELECT (SELECT count(*) FROM leases), (SELECT count(*) FROM dead_letters)";
+        connection.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+    };
+    assert_eq!(state.call_blocking(Durability::Normal, count).unwrap(), (1, 0));
+}
+
+#[test]
+fn a_damaged_state_is_refused_and_never_started_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    fs::write(&path, b"this is not a database, but somebody's notes".repeat(100)).unwrap();
+    let before = fs::read(&path).unwrap();
+    let error = text(open(&folder, Access::Daemon).unwrap_err());
+    assert!(error.contains("damaged") && error.contains(".recover"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn damage_inside_the_file_is_found_after_a_crash() {
+    let (folder, state) = state();
+    let fill = |connection: &mut Connection| {
+        let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+                   INSERT INTO leases SELECT 's', 'shard-' || i, '[]', 'TRIM_HORIZON', 0 FROM n";
+        connection.execute(sql, [])?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        connection.execute("DELETE FROM leases WHERE shard = 'shard-1'", [])
+    };
+    state.call_blocking(Durability::Full, fill).unwrap();
+    let copy = copy_as_if_killed(&folder);
+    let path = copy.path().join("state.db");
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[end - 20_000..end - 4_000].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    assert!(matches!(open(&copy, Access::Daemon), Err(StateError::Damaged { .. })));
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("missing");
+    let error = text(State::open(&config(&nowhere), Access::Daemon).unwrap_err());
+    assert!(error.contains("missing/state.db") && error.contains("create its folder"), "{error}");
+    let is_folder = SqliteConfig { path: folder.path().to_owned(), ephemeral: true };
+    let error = text(State::open(&is_folder, Access::Daemon).unwrap_err());
+    assert!(error.contains("it is a folder"), "{error}");
+    let denied = remedy(&io::ErrorKind::PermissionDenied.into());
+    assert!(denied.contains("write to its folder"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_refused_unless_the_state_is_said_to_be_ephemeral() {
+    if !Path::new("/dev/shm").exists() {
+        return;
+    }
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let durable = SqliteConfig { ephemeral: false, ..config(folder.path()) };
+    let error = text(State::open(&durable, Access::Daemon).unwrap_err());
+    assert!(error.contains("tmpfs") && error.contains("ephemeral = true"), "{error}");
+    assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
+    open(&folder, Access::Daemon).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_said_to_be_one() {
+    let (_folder, state) = state();
+    let fill = |connection: &mut Connection| {
+        connection.pragma_update(None, "max_page_count", 20)?;
+        let sql = "INSERT INTO leases VALUES ('s', hex(zeroblob(100000)), '[]', 'TRIM_HORIZON', 0)";
+        connection.execute(sql, [])
+    };
+    let error = state.call_blocking(Durability::Full, fill).unwrap_err();
+    assert!(matches!(error, StateError::DiskFull { .. }), "{error}");
+}
+
+#[test]
+fn work_that_panics_leaves_nothing_half_done() {
+    let (_folder, state) = state();
+    let broken = state.clone();
+    let thread = std::thread::spawn(move || {
+        broken.call_blocking(Durability::Normal, |connection| -> rusqlite::Result<()> {
+            let transaction = connection.transaction()?;
+            let sql = "INSERT INTO leases VALUES ('s', 'shard', '[]', 'TRIM_HORIZON', 0)";
+            transaction.execute(sql, [])?;
+            panic!("the work is wrong");
+        })
+    });
+    assert!(thread.join().is_err());
+    let count = |connection: &mut Connection| {
+        connection.query_row("SELECT count(*) FROM leases", [], |row| row.get::<_, i64>(0))
+    };
+    assert_eq!(state.call_blocking(Durability::Full, count).unwrap(), 0);
+}
