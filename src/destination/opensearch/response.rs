@@ -56,7 +56,7 @@ pub fn read_items<'i>(
 
 fn verdict(result: &ItemResult<'_>, index: Option<&Arc<str>>) -> Verdict {
     // Nearly every item has none: no allocation for it.
-    let causes = result.error.map(|error| read_causes(error)).unwrap_or_default();
+    let causes = result.error.map(read_causes).unwrap_or_default();
     judge_item(&Failure { status: result.status, causes: &causes, index })
 }
 

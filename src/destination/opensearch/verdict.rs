@@ -367,65 +367,38 @@ mod tests {
         }
     }
 
+    /// Error type, reason, and what is held for it.
+    const STUCK: [(&str, &str, &str); 14] = [
+        (BLOCK, "blocked by: [SERVICE_UNAVAILABLE/2/no master];", "all no_manager"),
+        (BLOCK, "blocked by: [SERVICE_UNAVAILABLE/1/state not recovered];", "all no_manager"),
+        (BLOCK, "blocked by: [FORBIDDEN/6/cluster read-only (api)];", "all write_block"),
+        (BLOCK, "blocked by: [FORBIDDEN/10/cluster create-index blocked (api)];", WRITE_BLOCK),
+        (BLOCK, "index [logs-1] blocked by: [FORBIDDEN/8/index write (api)];", WRITE_BLOCK),
+        (
+            BLOCK,
+            "index [logs-1] blocked by: [TOO_MANY_REQUESTS/12/disk usage];",
+            "logs-1 flood_stage",
+        ),
+        (BLOCK, "", WRITE_BLOCK),
+        ("index_closed_exception", "closed", "logs-1 index_closed"),
+        ("index_not_found_exception", "no such index [logs-1]", "logs-1 index_missing"),
+        (
+            "validation_exception",
+            "Validation Failed: 1: this action would add [2] shards, but this cluster has [9]/[9]",
+            "logs-1 shard_limit",
+        ),
+        (ARGUMENT, "pipeline with id [geo] does not exist", "logs-1 pipeline_missing"),
+        (ARGUMENT, "no write index is defined for alias [logs-1]. The", "logs-1 no_write_index"),
+        (ARGUMENT, "Document ID is not supported in create/index operation", "all ids_refused"),
+        ("security_exception", "current license is non-compliant for [security]", "all licence"),
+    ];
+    const BLOCK: &str = "cluster_block_exception";
+    const ARGUMENT: &str = "illegal_argument_exception";
+    const WRITE_BLOCK: &str = "logs-1 write_block";
+
     #[test]
     fn what_a_person_must_mend_is_held_whatever_the_status() {
-        let argument = "illegal_argument_exception";
-        for (error_type, reason, expected) in [
-            (
-                "cluster_block_exception",
-                "blocked by: [SERVICE_UNAVAILABLE/2/no master];",
-                "all no_manager",
-            ),
-            (
-                "cluster_block_exception",
-                "blocked by: [SERVICE_UNAVAILABLE/1/state not recovered / initialized];",
-                "all no_manager",
-            ),
-            (
-                "cluster_block_exception",
-                "blocked by: [FORBIDDEN/6/cluster read-only (api)];",
-                "all write_block",
-            ),
-            (
-                "cluster_block_exception",
-                "blocked by: [FORBIDDEN/10/cluster create-index blocked (api)];",
-                "logs-1 write_block",
-            ),
-            (
-                "cluster_block_exception",
-                "index [logs-1] blocked by: [FORBIDDEN/8/index write (api)];",
-                "logs-1 write_block",
-            ),
-            (
-                "cluster_block_exception",
-                "index [logs-1] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block];",
-                "logs-1 flood_stage",
-            ),
-            ("cluster_block_exception", "", "logs-1 write_block"),
-            ("index_closed_exception", "closed", "logs-1 index_closed"),
-            ("index_not_found_exception", "no such index [logs-1]", "logs-1 index_missing"),
-            (
-                "validation_exception",
-                "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open;",
-                "logs-1 shard_limit",
-            ),
-            (argument, "pipeline with id [geo] does not exist", "logs-1 pipeline_missing"),
-            (
-                argument,
-                "no write index is defined for alias [logs-1]. The write index may be explicitly disabled",
-                "logs-1 no_write_index",
-            ),
-            (
-                argument,
-                "Document ID is not supported in create/index operation request",
-                "all ids_refused",
-            ),
-            (
-                "security_exception",
-                "current license is non-compliant for [security]",
-                "all licence",
-            ),
-        ] {
+        for (error_type, reason, expected) in STUCK {
             for status in [400, 403, 404, 429, 503] {
                 let causes = [cause(error_type, reason)];
                 assert_eq!(short(&item(status, &causes)), format!("hold {expected}"), "{reason}");
