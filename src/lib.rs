@@ -26,5 +26,7 @@ pub mod record;
 pub mod batch;
 pub mod state;
 pub mod lease;
+pub mod decode;
 pub mod dead_letter;
 pub mod destination;
+pub mod delivery;

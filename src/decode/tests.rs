@@ -1,0 +1,223 @@
+//! What decoding promises: all of a record or nothing, within the cap, whatever the bytes.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+
+use super::{Undecodable, decode};
+use crate::event::Timestamp;
+
+const CAP: usize = 1024 * 1024;
+const ONE: &str = r#"{"messageType":"DATA_MESSAGE","owner":"111122223333","logGroup":"g","logStream":"s","subscriptionFilters":["f"],"logEvents":[{"id":"1","timestamp":1700000000000,"message":"hello"}]}"#;
+const CONTROL: &str = r#"{"messageType":"CONTROL_MESSAGE","owner":"CloudwatchLogs","logGroup":"","logStream":"","subscriptionFilters":[],"logEvents":[{"id":"","timestamp":1,"message":"CWL CONTROL MESSAGE"}]}"#;
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn event(event: &str) -> String {
+    format!(
+        r#"{{"logEvents":[{event}],"logStream":"s","logGroup":"g","owner":"o","messageType":"DATA_MESSAGE"}}"#
+    )
+}
+
+fn label(payload: &[u8]) -> &'static str {
+    decode(payload, CAP, &mut Vec::new()).expect_err("undecodable").label()
+}
+
+/// Everything a record decodes to, as text to compare.
+fn outcome(payload: &[u8]) -> String {
+    let mut inflated = Vec::new();
+    format!("{:?}", decode(payload, CAP, &mut inflated).unwrap())
+}
+
+#[test]
+fn gzip_and_plain_json_decode_the_same() {
+    assert_eq!(outcome(ONE.as_bytes()), outcome(&gzip(ONE.as_bytes())));
+    assert!(outcome(ONE.as_bytes()).contains("hello"));
+}
+
+#[test]
+fn control_messages_are_counted_and_have_no_events() {
+    let both = format!("{CONTROL}\n{ONE} {CONTROL}");
+    let mut inflated = Vec::new();
+    let decoded = decode(&gzip(both.as_bytes()), CAP, &mut inflated).unwrap();
+    assert_eq!((decoded.envelopes.len(), decoded.control_messages), (1, 2));
+}
+
+#[test]
+fn keys_come_in_any_order_and_unknown_ones_are_skipped() {
+    let text = r#"{"policyLevel":{"a":[1]},"logEvents":[{"x":1,"message":"m","timestamp":5,"id":"i","extractedFields":{"k":"v"}}],"logStream":"s","owner":"o","messageType":"DATA_MESSAGE","logGroup":"g"}"#;
+    let mut inflated = Vec::new();
+    let decoded = decode(text.as_bytes(), CAP, &mut inflated).unwrap();
+    let event = &decoded.envelopes[0].log_events[0];
+    assert_eq!((event.id.as_ref(), event.message.as_ref()), ("i", "m"));
+    assert_eq!(event.extracted_fields.unwrap().get(), r#"{"k":"v"}"#);
+}
+
+#[test]
+fn an_id_may_be_text_or_a_number_of_any_length() {
+    let long = "38480917865042697267627490045603633139480491071049695232";
+    let cases = [
+        (r#""id":"a\"b","#, "a\"b"),
+        (&format!(r#""id":{long},"#), long),
+        (r#""id":null,"#, ""),
+        ("", ""),
+    ];
+    for (id, expected) in cases {
+        let text = event(&format!(r#"{{{id}"message":"m"}}"#));
+        let mut inflated = Vec::new();
+        let decoded = decode(text.as_bytes(), CAP, &mut inflated).unwrap();
+        assert_eq!(decoded.envelopes[0].log_events[0].id, expected, "{id}");
+    }
+    assert_eq!(label(event(r#"{"id":{},"message":"m"}"#).as_bytes()), "envelope");
+}
+
+#[test]
+fn a_timestamp_that_is_no_number_is_none() {
+    let cases = [
+        ("1700000000000", Some(1_700_000_000_000)),
+        (r#""1700000000000""#, Some(1_700_000_000_000)),
+        ("1.7e12", Some(1_700_000_000_000)),
+        ("-1", Some(-1)),
+        ("1.5", None),
+        ("99999999999999999999", None),
+        ("null", None),
+        (r#""yesterday""#, None),
+        ("{}", None),
+    ];
+    for (json, expected) in cases {
+        let text = event(&format!(r#"{{"id":"1","timestamp":{json},"message":"m"}}"#));
+        let mut inflated = Vec::new();
+        let decoded = decode(text.as_bytes(), CAP, &mut inflated).unwrap();
+        let found = decoded.envelopes[0].log_events[0].timestamp;
+        assert_eq!(found, expected.map(Timestamp), "{json}");
+    }
+}
+
+#[test]
+fn every_kind_of_broken_record_has_its_label() {
+    let good = gzip(ONE.as_bytes());
+    let mut bad_checksum = good.clone();
+    let checksum = bad_checksum.len() - 8;
+    bad_checksum[checksum] ^= 1;
+    let mut bad_header = good.clone();
+    bad_header[2] = 7;
+    let trailing = [good.as_slice(), b"x"].concat();
+    let half_envelope = [ONE, r#"{"messageType":"DATA_MESSAGE""#].concat();
+    let cases: [(&str, &[u8]); 16] = [
+        ("empty", b""),
+        ("empty", &gzip(b"")),
+        ("empty", &gzip(b" \n")),
+        ("format", b"hello"),
+        ("format", b"[]"),
+        ("gzip", &bad_checksum),
+        ("gzip", &bad_header),
+        ("truncated", &good[..good.len() - 1]),
+        ("truncated", &good[..5]),
+        ("trailing_bytes", &trailing),
+        ("too_large", &gzip(&vec![b' '; CAP + 1])),
+        ("utf8", &gzip(b"{\"a\":\"\xff\"}")),
+        ("json", half_envelope.as_bytes()),
+        ("json", &[ONE.as_bytes(), b"x"].concat()),
+        ("envelope", &gzip(b"[1]")),
+        ("message_type", br#"{"messageType":"NEW_MESSAGE","owner":"o"}"#),
+    ];
+    for (expected, payload) in cases {
+        assert_eq!(label(payload), expected);
+    }
+}
+
+#[test]
+fn an_envelope_without_what_makes_it_one_is_undecodable() {
+    for key in ["messageType", "owner", "logGroup", "logStream", "logEvents", "message"] {
+        let text = ONE.replace(&format!("\"{key}\""), "\"other\"");
+        assert_eq!(label(text.as_bytes()), "envelope", "without {key}");
+    }
+    assert_eq!(label(event(r#"{"id":"1","message":null}"#).as_bytes()), "envelope");
+    assert_eq!(label(event(r#"{"id":"1","message":{"a":1}}"#).as_bytes()), "envelope");
+}
+
+#[test]
+fn zero_padding_after_the_last_member_is_no_error() {
+    let padded = [gzip(ONE.as_bytes()), vec![0; 512]].concat();
+    assert_eq!(outcome(&padded), outcome(ONE.as_bytes()));
+    let hidden = [gzip(ONE.as_bytes()), vec![0; 4], gzip(ONE.as_bytes())].concat();
+    assert_eq!(label(&hidden), "trailing_bytes", "a member behind padding is not ignored");
+}
+
+#[test]
+fn a_bomb_stops_at_the_cap_and_a_larger_cap_reads_it() {
+    let spaces = [ONE.as_bytes(), &vec![b' '; 8 * CAP]].concat();
+    let payload = gzip(&spaces);
+    let mut inflated = Vec::new();
+    let error = decode(&payload, CAP, &mut inflated).unwrap_err();
+    assert!(matches!(error, Undecodable::TooLarge { cap: CAP }), "{error}");
+    assert!(inflated.capacity() <= CAP + 64 * 1024, "{} bytes taken", inflated.capacity());
+    decode(&payload, spaces.len(), &mut inflated).unwrap();
+    assert!(inflated.capacity() <= spaces.len() + 64 * 1024);
+    assert!(decode(&payload, spaces.len() - 1, &mut inflated).is_err());
+}
+
+#[test]
+fn many_empty_members_cost_little() {
+    let payload = [gzip(b"").repeat(20_000), gzip(ONE.as_bytes())].concat();
+    assert_eq!(outcome(&payload), outcome(ONE.as_bytes()));
+}
+
+#[test]
+fn deep_nesting_does_not_end_the_process() {
+    let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
+    assert_eq!(label(deep.as_bytes()), "envelope");
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let mut inflated = Vec::new();
+        drop(decode(&payload, CAP, &mut inflated));
+        drop(decode(&[&[0x1f, 0x8b, 8][..], &payload].concat(), CAP, &mut inflated));
+        drop(decode(&gzip(&payload), CAP, &mut inflated));
+    }
+
+    #[test]
+    fn a_damaged_record_never_panics(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut payload = gzip(ONE.as_bytes());
+        let at = at.index(payload.len());
+        payload[at] = byte;
+        let mut text = ONE.as_bytes().to_vec();
+        let at = at % text.len();
+        text[at] = byte;
+        let mut inflated = Vec::new();
+        drop(decode(&payload, CAP, &mut inflated));
+        drop(decode(&text, CAP, &mut inflated));
+    }
+
+    #[test]
+    fn the_cap_holds(size in 0_usize..300_000, cap in 0_usize..300_000) {
+        let text = [ONE.as_bytes(), &vec![b' '; size]].concat();
+        let mut inflated = Vec::new();
+        let read = decode(&gzip(&text), cap, &mut inflated).is_ok();
+        prop_assert_eq!(read, text.len() <= cap);
+        prop_assert!(inflated.capacity() <= cap + 64 * 1024);
+    }
+
+    #[test]
+    fn members_may_split_the_text_anywhere(cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+        let text = [ONE, CONTROL, "\n", ONE].concat();
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len())).collect();
+        cuts.push(text.len());
+        cuts.sort_unstable();
+        let mut payload = Vec::new();
+        let mut from = 0;
+        for cut in cuts {
+            payload.extend(gzip(&text.as_bytes()[from..cut]));
+            from = cut;
+        }
+        prop_assert_eq!(outcome(&payload), outcome(text.as_bytes()));
+    }
+}
