@@ -13,6 +13,7 @@
 //! (`tests/it/tidy.rs` checks it): no cycles, and this list is the architecture diagram.
 
 pub mod event;
+pub mod secret;
 pub mod units;
 pub mod fate;
 pub mod clock;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use crate::batch::{Batch, Framing};
 use crate::fate::{Delivery, RefusalReason};
 
+pub mod opensearch;
+
 /// A server that takes batches of documents.
 pub trait Destination: Send + Sync + 'static {
     /// How it wants its bodies.
@@ -129,6 +131,9 @@ reasons! {
         Busy = "busy",
         /// 5xx.
         ServerError = "server_error",
+        /// The items that failed together are more than the engine can ever admit at once: sent
+        /// in smaller parts they may pass.
+        Oversized = "oversized",
         /// A circuit breaker of the engine tripped.
         CircuitBreaker = "circuit_breaker",
         /// No answer in time.
@@ -151,6 +156,8 @@ reasons! {
         FloodStage = "flood_stage",
         /// The index or cluster blocks writes.
         WriteBlock = "write_block",
+        /// The cluster has no elected manager, or has not recovered its state yet.
+        NoManager = "no_manager",
         /// The index is closed.
         IndexClosed = "index_closed",
         /// The index does not exist and may not be made.
@@ -161,6 +168,8 @@ reasons! {
         PipelineMissing = "pipeline_missing",
         /// The alias has no write index.
         NoWriteIndex = "no_write_index",
+        /// The destination takes no document ids, so it could not tell a replay.
+        IdsRefused = "ids_refused",
         /// The licence does not allow it.
         Licence = "licence",
         /// Every request is refused, whatever is in it.
@@ -194,11 +203,13 @@ impl HoldReason {
             Self::Forbidden => "give the user the index permissions create_index and create_doc",
             Self::FloodStage => "free disk space on the cluster or add nodes",
             Self::WriteBlock => "remove the index or cluster write block",
+            Self::NoManager => "bring back the cluster's manager nodes",
             Self::IndexClosed => "open the index, or delete it",
             Self::IndexMissing => "create the index, or allow automatic creation for its name",
             Self::ShardLimit => "delete old indices or raise cluster.max_shards_per_node",
             Self::PipelineMissing => "create the ingest pipeline, or remove it from the index",
             Self::NoWriteIndex => "give the alias a write index",
+            Self::IdsRefused => "use a search collection: time series collections take no ids",
             Self::Licence => "renew the cluster's licence",
             Self::AllRefused => "read the error: a proxy, a firewall or the URL may be wrong",
             Self::Breaker => "compare the index template with the documents: run `logweir setup`",

@@ -1,0 +1,434 @@
+//! The table `[destination.NAME.opensearch]`, and everything that can be wrong with it alone.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::{Host, Url};
+
+use crate::secret::Secret;
+use crate::units::{ByteSize, Period};
+
+/// An OpenSearch or Elasticsearch cluster that events are sent to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Table")]
+pub struct OpenSearchConfig {
+    /// The nodes, or whatever is in front of them; at least one.
+    pub urls: Vec<NodeUrl>,
+    /// How we say who we are.
+    pub auth: AuthConfig,
+    /// Certificates to trust besides the system's, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The size and pace of bulk requests.
+    pub bulk: BulkConfig,
+    /// How long a request may take, from connecting to the last byte of the answer.
+    pub timeout: Period,
+    /// Who installs the index templates.
+    pub templates: Templates,
+    /// What our index templates say about new indices.
+    pub index: IndexSettings,
+    /// Whether a flood of refused events holds its route.
+    pub dead_letter_breaker: Switch,
+}
+
+/// How we authenticate to the cluster. Written `auth = "none"` or `auth.basic = { … }`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthConfig {
+    /// Not at all.
+    #[default]
+    None,
+    /// By user and password.
+    Basic(BasicConfig),
+}
+
+/// A user and where its password is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "BasicTable")]
+pub struct BasicConfig {
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Password,
+}
+
+/// Where a password comes from.
+#[derive(Clone, Debug)]
+pub enum Password {
+    /// It stands in the configuration, or came from the environment.
+    Inline(Secret),
+    /// It is the first line of a file.
+    File(PathBuf),
+}
+
+/// The size and pace of bulk requests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BulkConfig {
+    /// A body is sent when it is this large.
+    pub max_body: ByteSize,
+    /// A body is sent when it is this old, however small.
+    pub max_wait: Period,
+    /// How many bodies may be under way at once.
+    pub max_in_flight: NonZeroUsize,
+}
+
+impl Default for BulkConfig {
+    fn default() -> Self {
+        Self {
+            // AWS's smallest instances refuse requests over 10 MiB, uncompressed. Half of that
+            // leaves room for the one document (≤ 1 MiB as a log event, more when escaped) that
+            // makes a body full, and is past the size where engines gain from larger ones.
+            max_body: ByteSize(5 << 20),
+            max_wait: Period(Duration::from_secs(1)),
+            // At 7–21 MB/s that a small cluster indexes, 20 MiB under way are over a second of
+            // work for it: enough to never idle, too little to fill its queues.
+            max_in_flight: const { NonZeroUsize::new(4).unwrap() },
+        }
+    }
+}
+
+/// Who installs the index templates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Templates {
+    /// `logweir run` and `logweir setup` do, never over templates that are not ours.
+    #[default]
+    Install,
+    /// You do; logweir neither installs nor checks them.
+    Manual,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Switch {
+    /// On.
+    #[default]
+    On,
+    /// Off.
+    Off,
+}
+
+/// What our index templates say about new indices; what is absent is the engine's to choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexSettings {
+    /// Primary shards of an index.
+    pub shards: Option<u32>,
+    /// Copies of each primary shard.
+    pub replicas: Option<u32>,
+    /// How soon a new document can be found.
+    pub refresh_interval: Option<Period>,
+    /// Indices older than this are deleted, by the engine.
+    pub keep: Option<Period>,
+}
+
+/// The URL of a node: http or https, without user, query or fragment.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Url")]
+pub struct NodeUrl(Url);
+
+impl NodeUrl {
+    /// The URL of something on the node.
+    #[must_use]
+    pub fn at(&self, path: &str, query: Option<&str>) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}{path}", self.0.path().trim_end_matches('/')));
+        url.set_query(query);
+        url
+    }
+
+    /// Whether what is sent there can be read on the way.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+
+    fn is_loopback(&self) -> bool {
+        match self.0.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
+}
+
+impl std::fmt::Display for NodeUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<Url> for NodeUrl {
+    type Error = ConfigError;
+
+    fn try_from(url: Url) -> Result<Self, ConfigError> {
+        // Before anything else: no other error may repeat the password.
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(ConfigError::UserInUrl);
+        }
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(ConfigError::Scheme { url });
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(ConfigError::Query { url });
+        }
+        Ok(Self(url))
+    }
+}
+
+impl OpenSearchConfig {
+    /// What works but should not stay so, each with its remedy.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let exposed = |url: &&NodeUrl| url.is_plain() && !url.is_loopback();
+        match &self.auth {
+            AuthConfig::None => Vec::new(),
+            AuthConfig::Basic(_) => self.urls.iter().filter(exposed).map(password_seen).collect(),
+        }
+    }
+}
+
+fn password_seen(url: &NodeUrl) -> String {
+    format!("the password is sent to {url} unencrypted: use https")
+}
+
+/// What is wrong with the table.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Neither or both of `url` and `urls`.
+    #[error("write either `url = \"https://…\"` or `urls = [\"https://…\", …]`")]
+    Urls,
+    /// A user or password in a URL, where logs would show it.
+    #[error("the URL holds a user or password: move them to `auth.basic = {{ user, password }}`")]
+    UserInUrl,
+    /// A URL that is not for HTTP.
+    #[error("`{url}` is no URL of a node: it must begin with https:// or http://")]
+    Scheme {
+        /// The URL.
+        url: Url,
+    },
+    /// A URL with more than a path.
+    #[error("`{url}` must end after its path, without `?` or `#`")]
+    Query {
+        /// The URL.
+        url: Url,
+    },
+    /// Neither or both of `password` and `password_file`.
+    #[error("write either `password` or `password_file` in `auth.basic`")]
+    Password,
+    /// A user that HTTP cannot carry.
+    #[error("the user in `auth.basic` must not hold a colon")]
+    Colon,
+    /// An index needs a shard.
+    #[error("`shards` must be at least 1")]
+    Shards,
+    /// A body size that no engine takes, or none at all.
+    #[error("`bulk.max_body` must be between 64KiB and 100MiB")]
+    MaxBody,
+    /// A wait or timeout of nothing.
+    #[error("`{key}` must be longer than 0")]
+    Zero {
+        /// The key.
+        key: &'static str,
+    },
+}
+
+/// What keeps a destination with a good table from being made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The password file.
+    #[error("could not read the password from {}", path.display())]
+    ReadPassword {
+        /// `password_file`.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificate file.
+    #[error("could not read `ca_file` {}", path.display())]
+    ReadCa {
+        /// `ca_file`.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What is in the certificate file.
+    #[error("`ca_file` {} holds no certificates in PEM", path.display())]
+    NoCertificates {
+        /// `ca_file`.
+        path: PathBuf,
+    },
+    /// The HTTP client.
+    #[error("could not set up TLS: if this image has no certificates, set `ca_file`")]
+    Client {
+        /// Why.
+        source: reqwest::Error,
+    },
+}
+
+/// The table as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    url: Option<NodeUrl>,
+    urls: Option<Vec<NodeUrl>>,
+    #[serde(default)]
+    auth: AuthConfig,
+    ca_file: Option<PathBuf>,
+    #[serde(default)]
+    bulk: BulkConfig,
+    timeout: Option<Period>,
+    #[serde(default)]
+    templates: Templates,
+    shards: Option<u32>,
+    replicas: Option<u32>,
+    refresh_interval: Option<Period>,
+    keep: Option<Period>,
+    #[serde(default)]
+    dead_letter_breaker: Switch,
+}
+
+/// A large body takes a busy engine seconds; much longer means that it hangs.
+const TIMEOUT: Period = Period(Duration::from_secs(60));
+
+impl TryFrom<Table> for OpenSearchConfig {
+    type Error = ConfigError;
+
+    fn try_from(table: Table) -> Result<Self, ConfigError> {
+        let urls = match (table.url, table.urls) {
+            (Some(url), None) => vec![url],
+            (None, Some(urls)) if !urls.is_empty() => urls,
+            (Some(_), Some(_)) | (None, _) => return Err(ConfigError::Urls),
+        };
+        if !(64 << 10..=100 << 20).contains(&table.bulk.max_body.0) {
+            return Err(ConfigError::MaxBody);
+        }
+        if table.shards == Some(0) {
+            return Err(ConfigError::Shards);
+        }
+        let timeout = table.timeout.unwrap_or(TIMEOUT);
+        for (key, period) in [("timeout", Some(timeout)), ("keep", table.keep)] {
+            if period.is_some_and(|period| period.0.is_zero()) {
+                return Err(ConfigError::Zero { key });
+            }
+        }
+        Ok(Self {
+            urls,
+            auth: table.auth,
+            ca_file: table.ca_file,
+            bulk: table.bulk,
+            timeout,
+            templates: table.templates,
+            index: IndexSettings {
+                shards: table.shards,
+                replicas: table.replicas,
+                refresh_interval: table.refresh_interval,
+                keep: table.keep,
+            },
+            dead_letter_breaker: table.dead_letter_breaker,
+        })
+    }
+}
+
+/// `auth.basic` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BasicTable {
+    user: String,
+    password: Option<Secret>,
+    password_file: Option<PathBuf>,
+}
+
+impl TryFrom<BasicTable> for BasicConfig {
+    type Error = ConfigError;
+
+    fn try_from(table: BasicTable) -> Result<Self, ConfigError> {
+        // RFC 7617: a colon ends the user.
+        if table.user.contains(':') {
+            return Err(ConfigError::Colon);
+        }
+        let password = match (table.password, table.password_file) {
+            (Some(password), None) => Password::Inline(password),
+            (None, Some(path)) => Password::File(path),
+            (Some(_), Some(_)) | (None, None) => return Err(ConfigError::Password),
+        };
+        Ok(Self { user: table.user, password })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(table: &str) -> Result<OpenSearchConfig, String> {
+        toml::from_str(table).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_line_is_a_whole_configuration() {
+        let config = read("url = 'https://search.example.com'").unwrap();
+        assert_eq!(config.urls[0].at("/_bulk", None).as_str(), "https://search.example.com/_bulk");
+        assert_eq!(config.bulk.max_body, ByteSize(5_242_880));
+        assert_eq!(config.timeout.0, Duration::from_secs(60));
+        assert_eq!(
+            (config.templates, config.dead_letter_breaker),
+            (Templates::Install, Switch::On)
+        );
+        assert!(matches!(config.auth, AuthConfig::None));
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let config = read(
+            "urls = ['http://a:9200', 'http://b:9200/prefix/']\n\
+             auth.basic = { user = 'writer', password_file = '/run/secrets/search' }\n\
+             ca_file = '/etc/ca.pem'\nbulk = { max_body = '8MiB', max_in_flight = 2 }\n\
+             timeout = '2m'\ntemplates = 'manual'\nshards = 2\nreplicas = 0\n\
+             refresh_interval = '30s'\nkeep = '30d'\ndead_letter_breaker = 'off'",
+        )
+        .unwrap();
+        let url = config.urls[1].at("/_bulk", Some("filter_path=errors"));
+        assert_eq!(url.as_str(), "http://b:9200/prefix/_bulk?filter_path=errors");
+        assert_eq!(config.bulk.max_wait.0, Duration::from_secs(1));
+        assert_eq!(config.index.keep.map(|keep| keep.0.as_secs()), Some(30 * 86_400));
+        assert_eq!(config.warnings().len(), 2);
+        assert!(read("url = 'http://a'\nauth = 'none'").unwrap().warnings().is_empty());
+        let local = "url = 'http://[::1]:9200'\nauth.basic = { user = 'u', password = 'p' }";
+        assert!(read(local).unwrap().warnings().is_empty());
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_refused_and_not_repeated() {
+        let error = read("url = 'https://admin:hunter2@search'").unwrap_err();
+        assert!(error.contains("auth.basic"), "{error}");
+        let error = ConfigError::UserInUrl.to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_remedy() {
+        for (table, expected) in [
+            ("", "either `url"),
+            ("urls = []", "either `url"),
+            ("url = 'https://a'\nurls = ['https://b']", "either `url"),
+            ("url = 'ftp://a'", "https://"),
+            ("url = 'https://a?x=1'", "without `?`"),
+            ("url = 'https://a'\nauth.basic = { user = 'u' }", "password_file"),
+            ("url = 'https://a'\nauth.basic = { user = 'u:v', password = 'p' }", "colon"),
+            ("url = 'https://a'\nauth.digest = {}", "unknown variant `digest`"),
+            ("url = 'https://a'\nbulk = { max_bodi = 1 }", "unknown field `max_bodi`"),
+            ("url = 'https://a'\nbulk.max_in_flight = 0", "nonzero"),
+            ("url = 'https://a'\nbulk.max_body = '1GiB'", "100MiB"),
+            ("url = 'https://a'\nverify = false", "unknown field `verify`"),
+            ("url = 'https://a'\ntimeout = '0s'", "`timeout` must"),
+            ("url = 'https://a'\nshards = 0", "`shards`"),
+        ] {
+            let error = read(table).unwrap_err();
+            assert!(error.contains(expected), "{table}: {error}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! OpenSearch and Elasticsearch: one `_bulk` request per batch, one verdict per item.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::Method;
+use url::Url;
+
+use crate::batch::{Batch, Framing};
+use crate::clock::Clock;
+use crate::destination::{Answer, Destination, RetryReason, Trouble};
+
+pub mod auth;
+pub mod config;
+pub mod nodes;
+pub mod request;
+pub mod response;
+
+pub mod verdict;
+
+use config::{BuildError, OpenSearchConfig};
+use nodes::{NodeId, Nodes};
+use request::{CallError, Http, Reply};
+use verdict::{Failure, judge_request};
+
+/// Errors keep their text, but of an item that was stored only the status comes back: a tenth of
+/// the bytes. Every item keeps its place.
+const FILTER: &str = "filter_path=errors,items.*.status,items.*.error";
+
+/// A cluster that takes bulk requests.
+#[derive(Debug)]
+pub struct OpenSearch {
+    config: OpenSearchConfig,
+    http: Http,
+    nodes: Mutex<Nodes>,
+    clock: Clock,
+}
+
+impl OpenSearch {
+    /// Reads the files that the configuration names, and connects to nothing yet.
+    ///
+    /// # Errors
+    /// A file cannot be read or used.
+    pub fn build(config: OpenSearchConfig, clock: Clock) -> Result<Self, BuildError> {
+        let http = Http::build(&config)?;
+        let nodes = Mutex::new(Nodes::new(config.urls.len()));
+        Ok(Self { config, http, nodes, clock })
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> &OpenSearchConfig {
+        &self.config
+    }
+
+    /// Nodes that are left out because they do not answer.
+    #[must_use]
+    pub fn ejected_nodes(&self) -> usize {
+        self.with_nodes(|nodes| nodes.ejected())
+    }
+
+    fn with_nodes<R>(&self, act: impl FnOnce(&mut Nodes) -> R) -> R {
+        act(&mut self.nodes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sends one request to the node whose turn it is.
+    async fn call(
+        &self,
+        method: Method,
+        (path, query): (&str, Option<&str>),
+        content: Option<(&'static str, bytes::Bytes)>,
+    ) -> Result<Reply, (String, CallError)> {
+        let node = self.with_nodes(|nodes| nodes.pick(self.clock.now()));
+        let url = self.url(node, path, query);
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let result = self.http.call(method, url, content).await;
+        self.with_nodes(|nodes| match &result {
+            Ok(_) | Err(CallError::TooLong) => nodes.answered(node),
+            Err(CallError::Timeout(_) | CallError::Connection(_)) => {
+                nodes.failed(node, self.clock.now());
+            }
+        });
+        result.map_err(|error| (host, error))
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "`Nodes` counts the urls, which are never empty")]
+    fn url(&self, NodeId(node): NodeId, path: &str, query: Option<&str>) -> Url {
+        self.config.urls[node].at(path, query)
+    }
+}
+
+impl Destination for OpenSearch {
+    fn framing(&self) -> Framing {
+        Framing::Bulk
+    }
+
+    fn deduplicates(&self) -> bool {
+        true
+    }
+
+    async fn send(&self, batch: &mut Batch) -> Answer {
+        let content = Some(("application/x-ndjson", batch.body()));
+        match self.call(Method::POST, ("/_bulk", Some(FILTER)), content).await {
+            Ok(reply) => read(&reply, batch),
+            Err((host, error)) => Answer::Whole(no_answer(&host, &error)),
+        }
+    }
+}
+
+fn read(reply: &Reply, batch: &Batch) -> Answer {
+    if (200..=299).contains(&reply.status) {
+        let indices = batch.items().iter().filter_map(|item| batch.index_of(item));
+        return match response::read_items(&reply.body, indices) {
+            Ok(verdicts) => Answer::Items(verdicts),
+            Err(error) => Answer::Whole(Trouble::Retry {
+                reason: RetryReason::Unreadable,
+                retry_after: reply.retry_after,
+                error: format!("status {}, but no bulk answer: {error}", reply.status),
+            }),
+        };
+    }
+    let (body, causes) = response::read_failure(&reply.body);
+    let index = named_index(&reply.body, batch);
+    let failure = Failure { status: reply.status, causes: &causes, index };
+    let mut trouble = judge_request(&failure, body);
+    if let Trouble::Retry { retry_after, .. } = &mut trouble {
+        *retry_after = reply.retry_after;
+    }
+    Answer::Whole(trouble)
+}
+
+/// The index of the batch that the answer names, as `[index]` or as `"index":"index"`. A concrete
+/// index behind an alias is none of the batch's: holding it would stop nothing.
+fn named_index<'b>(body: &[u8], batch: &'b Batch) -> Option<&'b Arc<str>> {
+    let text = String::from_utf8_lossy(body);
+    let mut tried: Option<&Arc<str>> = None;
+    batch.items().iter().filter_map(|item| batch.index_of(item)).find(|index| {
+        // Runs of one index are searched for once.
+        if tried.replace(index) == Some(index) {
+            return false;
+        }
+        text.contains(&format!("[{index}]")) || text.contains(&format!("\"index\":\"{index}\""))
+    })
+}
+
+fn no_answer(host: &str, error: &CallError) -> Trouble {
+    let reason = match error {
+        CallError::Timeout(_) => RetryReason::Timeout,
+        CallError::Connection(_) => RetryReason::Connection,
+        CallError::TooLong => RetryReason::Unreadable,
+    };
+    Trouble::Retry { reason, retry_after: None, error: format!("{host}: {}", error.chain()) }
+}
