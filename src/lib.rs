@@ -25,5 +25,6 @@ pub mod record;
 pub mod batch;
 pub mod state;
 pub mod lease;
+pub mod kinesis;
 pub mod dead_letter;
 pub mod destination;
