@@ -6,6 +6,7 @@
 //! few unread pages would use up the connection's window and stop the page that holds the bytes
 //! they wait for.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_kinesis::config::{ConfigBag, RuntimeComponents, SharedHttpClient};
@@ -15,7 +16,10 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use futures_util::FutureExt;
+use tokio::time::Instant;
 
+use super::status::{ShardReport, ShardState};
 use crate::memory::{FetchPermit, ShardBudget};
 
 /// What a page of 10 MiB, the largest there is, costs: reserved when the length is not told.
@@ -30,17 +34,25 @@ fn page_cost(content_length: Option<usize>) -> usize {
 #[derive(Clone, Debug)]
 pub(super) struct Admission {
     budget: ShardBudget,
+    report: ShardReport,
     page: Arc<Mutex<FetchPermit>>,
 }
 
 impl Admission {
-    pub(super) fn new(budget: ShardBudget) -> Self {
-        Self { budget, page: Arc::default() }
+    pub(super) fn new(budget: ShardBudget, report: ShardReport) -> Self {
+        Self { budget, report, page: Arc::default() }
     }
 
-    /// The shard's budget.
-    pub(super) fn budget(&self) -> &ShardBudget {
-        &self.budget
+    /// The largest page that would be admitted without waiting, in bytes.
+    pub(super) fn room(&self) -> usize {
+        self.budget.room()
+    }
+
+    /// Waits until `bytes` would be admitted. Cancel safe.
+    pub(super) async fn wait_for_room(&self, bytes: usize) {
+        if self.room() < bytes {
+            drop(self.reserve(bytes).await);
+        }
     }
 
     /// The bytes taken for the page that was just read.
@@ -56,8 +68,20 @@ impl Admission {
     async fn admit(&self, response: &HttpResponse) {
         let length = response.headers().get("content-length");
         let length = length.and_then(|length| length.parse().ok());
-        let permit = self.budget.reserve(page_cost(length)).await;
+        let permit = self.reserve(page_cost(length)).await;
         *self.page.lock().unwrap_or_else(PoisonError::into_inner) = permit;
+    }
+
+    async fn reserve(&self, bytes: usize) -> FetchPermit {
+        let mut reserved = pin!(self.budget.reserve(bytes));
+        if let Some(permit) = reserved.as_mut().now_or_never() {
+            return permit;
+        }
+        self.report.set_state(ShardState::WaitingForMemory);
+        let begun = Instant::now();
+        let permit = reserved.await;
+        self.report.count_blocked(begun.elapsed());
+        permit
     }
 }
 

@@ -22,7 +22,7 @@ use super::config::{AssumeRole, StreamConfig, Target};
 use super::shard_sync::ListedShard;
 use crate::event::{SequenceNumber, ShardId, StreamKey, StreamName, Timestamp};
 use crate::lease::Position;
-use crate::memory::{FetchPermit, ShardBudget};
+use crate::memory::FetchPermit;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -146,9 +146,8 @@ impl StreamClient {
         }
     }
 
-    /// The calls about one shard, on a connection of its own, its pages within `budget`.
-    pub(super) fn shard(&self, id: ShardId, budget: ShardBudget) -> ShardClient {
-        let admission = Admission::new(budget);
+    /// The calls about one shard, on a connection of its own, its pages by `admission`.
+    pub(super) fn shard(&self, id: ShardId, admission: Admission) -> ShardClient {
         let http = admission.around(http_client(ProxyConfig::from_env()));
         let config = self.config.to_builder().http_client(http).build();
         let (client, target) = (Client::from_conf(config), self.target.clone());
@@ -186,9 +185,9 @@ pub(super) struct ShardClient {
 }
 
 impl ShardClient {
-    /// The shard's budget.
-    pub(super) fn budget(&self) -> &ShardBudget {
-        self.admission.budget()
+    /// What decides when a page may be read.
+    pub(super) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Asks for an iterator from `position` on.

@@ -1,6 +1,6 @@
 //! What reading streams counts.
 
-use prometheus::{GaugeVec, IntCounterVec, Opts, Registry};
+use prometheus::{CounterVec, GaugeVec, IntCounterVec, Opts, Registry};
 
 use super::call_error::FailureReason;
 use crate::event::{ShardId, StreamName};
@@ -13,6 +13,7 @@ pub struct KinesisMetrics {
     retries: IntCounterVec,
     possible_gap: GaugeVec,
     checkpoint_failures: IntCounterVec,
+    blocked: CounterVec,
 }
 
 const SHARD: [&str; 2] = ["stream", "shard"];
@@ -30,7 +31,14 @@ impl KinesisMetrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
+        let blocked = Opts::new(
+            "logweir_fetch_blocked_seconds_total",
+            "Time in which shards were not read because the fetch budget was used up.",
+        );
+        let blocked = CounterVec::new(blocked, &["stream"])?;
+        registry.register(Box::new(blocked.clone()))?;
         Ok(Self {
+            blocked,
             lag: gauge(
                 "logweir_shard_lag_seconds",
                 "How far reading is behind the newest record of the shard.",
@@ -82,6 +90,10 @@ impl KinesisMetrics {
 
     pub(super) fn count_retry(&self, stream: &StreamName, action: &str, reason: FailureReason) {
         self.retries.with_label_values(&[stream.as_str(), action, reason.as_str()]).inc();
+    }
+
+    pub(super) fn count_blocked(&self, stream: &StreamName, seconds: f64) {
+        self.blocked.with_label_values(&[stream.as_str()]).inc_by(seconds);
     }
 
     pub(super) fn count_checkpoint_failure(&self, stream: &StreamName) {

@@ -10,6 +10,10 @@ use crate::event::Moment;
 /// calls arrive at least this far apart.
 pub(super) const SPACING: Duration = Duration::from_millis(200);
 
+/// From an answer to the next call at the tip of a shard where records keep coming: half the
+/// calls are left to other consumers, such as the Lambda that is being replaced.
+pub(super) const AT_TIP: Duration = Duration::from_millis(400);
+
 /// From an answer to the next call at the tip of a shard where nothing new is.
 pub(super) const IDLE: Duration = Duration::from_secs(1);
 
@@ -63,8 +67,11 @@ impl Pace {
         behind: Duration,
     ) {
         self.failures = 0;
-        let is_idle = records == 0 && behind.is_zero();
-        self.next = now.after(if is_idle { IDLE } else { SPACING });
+        self.next = now.after(match (behind.is_zero(), records) {
+            (true, 0) => IDLE,
+            (true, _) => AT_TIP,
+            (false, _) => SPACING,
+        });
         if let Some(cost) = bytes.checked_div(records) {
             // Larger records count at once, smaller ones by and by: a page too large waits long.
             let slowly = (self.record_cost.saturating_mul(3).saturating_add(cost)) / 4;
@@ -139,6 +146,8 @@ mod tests {
         assert_eq!(pace.next(), now.after(IDLE));
         pace.answered(now, (0, 0), ms(1));
         assert_eq!(pace.next(), now.after(SPACING));
+        pace.answered(now, (3, 300), Duration::ZERO);
+        assert_eq!(pace.next(), now.after(AT_TIP));
         pace.answered(now, (3, 300), ms(60_000));
         assert_eq!(pace.next(), now.after(SPACING));
     }

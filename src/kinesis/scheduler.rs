@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_kinesis::config::Credentials;
@@ -10,6 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
@@ -76,6 +78,8 @@ enum StepError {
     Call(CallError),
     #[error("{0}")]
     Leases(LeaseTableError),
+    #[error("the stream was made again under its name")]
+    MadeAgain,
 }
 
 impl Source {
@@ -97,18 +101,24 @@ impl Source {
     /// read has its fate and its checkpoint, unless the drain was cut short.
     pub async fn run(mut self) {
         let shutdown = self.setup.shutdown.clone();
-        let stream = tokio::select! {
-            biased;
-            () = shutdown.draining() => return,
-            stream = self.connect() => Arc::new(stream),
-        };
+        while !shutdown.is_draining() {
+            tokio::select! {
+                biased;
+                () = shutdown.draining() => {}
+                stream = self.connect() => self.read(Arc::new(stream)).await,
+            }
+        }
+    }
+
+    /// Reads until the daemon is draining, or the stream was made again under its name.
+    async fn read(&mut self, stream: Arc<Stream>) {
         let mut consumers = Consumers::new(Arc::clone(&stream), self.setup.tasks.clone());
         let mut sync_at = stream.clock.now();
         let mut failures = 0;
         loop {
             tokio::select! {
                 biased;
-                () = shutdown.draining() => break,
+                () = stream.shutdown.draining() => break,
                 () = consumers.next_end() => {
                     sync_at = stream.clock.now();
                     continue;
@@ -121,6 +131,7 @@ impl Source {
                         self.handle.set_waiting(&plan.waiting, &consumers.running);
                         sync_at = stream.clock.now().after(SYNC_INTERVAL);
                     }
+                    Err(StepError::MadeAgain) => break stream.gone.cancel(),
                     Err(error) => {
                         failures += 1;
                         let wait = BACKOFF.jittered(failures, None);
@@ -161,7 +172,10 @@ impl Source {
         self.handle.set_key(&facts.key);
         Stream {
             name: setup.stream.clone(),
-            facts,
+            key: facts.key,
+            key_prefix: facts.key_prefix,
+            retention: AtomicU64::new(facts.retention.as_secs()),
+            gone: CancellationToken::new(),
             client,
             leases: setup.leases.clone(),
             budget: setup.budget.clone(),
@@ -183,7 +197,7 @@ impl Source {
             self.warned = Some(now);
             let remedy = match error {
                 StepError::Call(error) => error.reason.remedy(),
-                StepError::Open(_) | StepError::Leases(_) => "",
+                StepError::Open(_) | StepError::Leases(_) | StepError::MadeAgain => "",
             };
             warn!(stream = %self.setup.stream, %error, remedy, "stream not ready, trying again");
         }
@@ -194,6 +208,11 @@ impl Source {
     /// shards may be read. Cancel safe: the next sync goes on where this one was.
     async fn sync(&self, stream: &Stream, at: Moment) -> Result<(Plan, Vec<Lease>), StepError> {
         tokio::time::sleep_until(stream.clock.instant(at)).await;
+        let facts = stream.client.describe(&stream.name).await.map_err(StepError::Call)?;
+        if facts.key != stream.key {
+            return Err(StepError::MadeAgain);
+        }
+        stream.retention.store(facts.retention.as_secs(), Ordering::Relaxed);
         let listed = stream.client.shards().await.map_err(StepError::Call)?;
         self.sync_leases(stream, &listed).await.map_err(StepError::Leases)
     }
@@ -203,7 +222,7 @@ impl Source {
         stream: &Stream,
         listed: &[shard_sync::ListedShard],
     ) -> Result<(Plan, Vec<Lease>), LeaseTableError> {
-        let StreamFacts { key, .. } = &stream.facts;
+        let key = &stream.key;
         let former = self.former_leases(stream).await?;
         let mut leases = stream.leases.list(key).await?;
         let plan = shard_sync::plan(listed, &leases, &self.start(!former.is_empty()));
@@ -242,7 +261,7 @@ impl Source {
 
     /// Leases on streams that had this name and ARN before.
     async fn former_leases(&self, stream: &Stream) -> Result<Vec<Lease>, LeaseTableError> {
-        let StreamFacts { key, key_prefix, .. } = &stream.facts;
+        let Stream { key, key_prefix, .. } = stream;
         let mut former = Vec::new();
         for other in stream.leases.streams().await? {
             if other != *key && other.as_str().starts_with(key_prefix) {

@@ -1,20 +1,23 @@
 //! Reads one shard: from its lease's checkpoint to its end, or until the daemon stops.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::admission::Admission;
 use super::call_error::{CallError, FailureReason};
 use super::checkpointer::{self, Checkpointer, LeaseLost};
-use super::client::{FetchedRecord, Page, ShardClient, StreamClient, StreamFacts};
+use super::client::{FetchedRecord, Page, ShardClient, StreamClient};
 use super::gap_watch::GapWatch;
 use super::poll::Pace;
 use super::status::{ShardReport, ShardState, SourceHandle};
 use crate::ack::ShardAcks;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::event::{Moment, StreamName, Timestamp};
+use crate::event::{Moment, StreamKey, StreamName, Timestamp};
 use crate::lease::{Lease, LeaseTable, Position};
 use crate::memory::{FetchBudget, FetchPermit};
 use crate::record::{self, AckToken, Origin, Record};
@@ -35,7 +38,10 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// What the consumers of one stream share.
 pub(super) struct Stream {
     pub(super) name: StreamName,
-    pub(super) facts: StreamFacts,
+    /// Name, ARN and creation time.
+    pub(super) key: StreamKey,
+    /// What the keys of all streams under that name and ARN begin with.
+    pub(super) key_prefix: String,
     pub(super) client: StreamClient,
     pub(super) leases: LeaseTable,
     pub(super) budget: FetchBudget,
@@ -43,6 +49,25 @@ pub(super) struct Stream {
     pub(super) shutdown: Shutdown,
     pub(super) clock: Clock,
     pub(super) handle: SourceHandle,
+    /// Seconds; it can be changed while the stream is read.
+    pub(super) retention: AtomicU64,
+    /// Cancelled when the stream turns out to be another one by now.
+    pub(super) gone: CancellationToken,
+}
+
+impl Stream {
+    /// How long the stream keeps records.
+    pub(super) fn retention(&self) -> Duration {
+        Duration::from_secs(self.retention.load(Ordering::Relaxed))
+    }
+
+    /// Resolves when nothing more may be read.
+    async fn stopping(&self) {
+        tokio::select! {
+            () = self.shutdown.draining() => {}
+            () = self.gone.cancelled() => {}
+        }
+    }
 }
 
 /// How reading a shard came to its end.
@@ -119,14 +144,15 @@ impl<'a> Reader<'a> {
             region: stream.client.region().to_owned(),
             shard: lease.shard.clone(),
         };
+        let admission = Admission::new(stream.budget.shard(), report.clone());
         Self {
             stream,
-            client: stream.client.shard(lease.shard.clone(), stream.budget.shard()),
+            client: stream.client.shard(lease.shard.clone(), admission),
             place: Arc::new(place),
             acks,
             report,
             pace: Pace::default(),
-            gaps: GapWatch::new(stream.facts.retention, &lease.checkpoint, lease.updated),
+            gaps: GapWatch::new(&lease.checkpoint, lease.updated),
             position: lease.checkpoint.clone(),
             iterator: None,
             warned: None,
@@ -137,7 +163,7 @@ impl<'a> Reader<'a> {
         loop {
             tokio::select! {
                 biased;
-                () = self.stream.shutdown.draining() => return ReadEnd::Drain,
+                () = self.stream.stopping() => return ReadEnd::Drain,
                 ended = self.step() => if ended { return ReadEnd::ShardEnd },
             }
         }
@@ -159,11 +185,7 @@ impl<'a> Reader<'a> {
 
     /// Asks for nothing while not even one record would be admitted.
     async fn wait_for_room(&self) {
-        let budget = self.client.budget();
-        if budget.room() < self.pace.record_cost() {
-            self.report.set_state(ShardState::WaitingForMemory);
-            drop(budget.reserve(self.pace.record_cost()).await);
-        }
+        self.client.admission().wait_for_room(self.pace.record_cost()).await;
     }
 
     async fn fetch(&mut self) -> Result<Page, CallError> {
@@ -171,7 +193,7 @@ impl<'a> Reader<'a> {
             Some(iterator) => iterator,
             None => self.iterator.insert(self.client.iterator(&self.position).await?),
         };
-        let limit = self.pace.limit(self.client.budget().room());
+        let limit = self.pace.limit(self.client.admission().room());
         self.client.page(iterator, limit).await
     }
 
@@ -184,7 +206,7 @@ impl<'a> Reader<'a> {
             facts.page = Some((behind, now));
             facts.error = None;
         });
-        if let Some(lost) = self.gaps.page(Timestamp::now(), behind) {
+        if let Some(lost) = self.gaps.page(Timestamp::now(), behind, self.stream.retention()) {
             self.report_gap(lost);
         }
         for record in records {
@@ -222,16 +244,17 @@ impl<'a> Reader<'a> {
         self.report.retrying(error);
         if self.warned.is_none_or(|at| now.since(at) >= WARN_EVERY) {
             self.warned = Some(now);
-            let (shard, error, remedy) = (&self.place.shard, error.chain(), error.reason.remedy());
-            warn!(%shard, error, remedy, failures, "reading failed, trying again");
+            let (stream, shard) = (&self.place.stream, &self.place.shard);
+            let (error, remedy) = (error.chain(), error.reason.remedy());
+            warn!(%stream, %shard, error, remedy, failures, "reading failed, trying again");
         }
     }
 
     fn report_gap(&self, lost: Duration) {
         let text = "records may have expired before they were read; restart to accept it";
         if self.report.add_gap(lost, text) {
-            let (shard, seconds) = (&self.place.shard, lost.as_secs());
-            error!(%shard, seconds, "possible gap: records may have expired before they were read");
+            let (stream, shard) = (&self.place.stream, &self.place.shard);
+            error!(%stream, %shard, seconds = lost.as_secs(), "possible gap: records may have expired before they were read");
         }
     }
 }

@@ -296,6 +296,11 @@ impl ShardReport {
         });
     }
 
+    /// Counts time in which a page waited for the fetch budget.
+    pub(super) fn count_blocked(&self, waited: Duration) {
+        self.source.0.metrics.count_blocked(&self.source.0.stream, waited.as_secs_f64());
+    }
+
     pub(super) fn count_checkpoint_failure(&self) {
         self.source.0.metrics.count_checkpoint_failure(&self.source.0.stream);
     }
