@@ -13,3 +13,4 @@
 //! (`tests/it/tidy.rs` checks it): no cycles, and this list is the architecture diagram.
 
 pub mod event;
+pub mod demo;
