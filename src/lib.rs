@@ -28,3 +28,4 @@ pub mod lease;
 pub mod kinesis;
 pub mod dead_letter;
 pub mod destination;
+pub mod demo;

@@ -115,7 +115,8 @@ impl StreamClient {
             return Err(CallError::unreadable(ACTION, "the answer holds no summary"));
         };
         let key_prefix = format!("{name} {} ", summary.stream_arn());
-        let created = summary.stream_creation_timestamp().secs();
+        let created = summary.stream_creation_timestamp();
+        let created = created.to_millis().unwrap_or_else(|_| created.secs());
         let hours = u64::try_from(summary.retention_period_hours()).unwrap_or(0);
         Ok(StreamFacts {
             key: StreamKey::new(&format!("{key_prefix}{created}")),
