@@ -20,8 +20,9 @@ pub(super) const IDLE: Duration = Duration::from_secs(1);
 /// What one call may ask for (`GetRecords` in the API reference).
 const MOST_RECORDS: usize = 10_000;
 
-/// The cost assumed for a record before the first was seen: some 10 KiB of payload.
-const FIRST_GUESS: usize = 24 << 10;
+/// The cost assumed for a record before the first was seen. Large, so that the first page fits a
+/// small budget whatever is in the shard; the average is near the truth after a second.
+const FIRST_GUESS: usize = 1 << 20;
 
 /// The pace of one shard.
 #[derive(Clone, Debug)]
@@ -74,8 +75,7 @@ impl Pace {
         });
         if let Some(cost) = bytes.checked_div(records) {
             // Larger records count at once, smaller ones by and by: a page too large waits long.
-            let slowly = (self.record_cost.saturating_mul(3).saturating_add(cost)) / 4;
-            self.record_cost = cost.max(slowly);
+            self.record_cost = cost.max(usize::midpoint(self.record_cost, cost));
         }
     }
 

@@ -10,6 +10,7 @@ use aws_sdk_kinesis::config::Credentials;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::Notify;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -175,6 +176,7 @@ impl Source {
             key: facts.key,
             key_prefix: facts.key_prefix,
             retention: AtomicU64::new(facts.retention.as_secs()),
+            doubted: Notify::new(),
             gone: CancellationToken::new(),
             client,
             leases: setup.leases.clone(),
@@ -204,10 +206,13 @@ impl Source {
         now
     }
 
-    /// From `at` on, lists shards and leases, makes the leases that are missing, and tells which
+    /// At `at`, or when a shard fails as if the stream had changed, lists shards and leases, makes the leases that are missing, and tells which
     /// shards may be read. Cancel safe: the next sync goes on where this one was.
     async fn sync(&self, stream: &Stream, at: Moment) -> Result<(Plan, Vec<Lease>), StepError> {
-        tokio::time::sleep_until(stream.clock.instant(at)).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(stream.clock.instant(at)) => {}
+            () = stream.doubted.notified() => {}
+        }
         let facts = stream.client.describe(&stream.name).await.map_err(StepError::Call)?;
         if facts.key != stream.key {
             return Err(StepError::MadeAgain);

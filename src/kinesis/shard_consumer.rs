@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -51,6 +52,8 @@ pub(super) struct Stream {
     pub(super) handle: SourceHandle,
     /// Seconds; it can be changed while the stream is read.
     pub(super) retention: AtomicU64,
+    /// Told when a shard fails as it would if the stream had changed.
+    pub(super) doubted: Notify,
     /// Cancelled when the stream turns out to be another one by now.
     pub(super) gone: CancellationToken,
 }
@@ -242,6 +245,9 @@ impl<'a> Reader<'a> {
         }
         self.pace.wait(now, wait);
         self.report.retrying(error);
+        if error.reason.needs_a_person() {
+            self.stream.doubted.notify_one();
+        }
         if self.warned.is_none_or(|at| now.since(at) >= WARN_EVERY) {
             self.warned = Some(now);
             let (stream, shard) = (&self.place.stream, &self.place.shard);
