@@ -167,7 +167,8 @@ impl CallError {
             text = format!("{text}: {error}");
             cause = error.source();
         }
-        text
+        // The SDK lists the credential sources it tried on lines of their own.
+        text.replace('\n', ";")
     }
 }
 

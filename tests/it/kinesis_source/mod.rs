@@ -1,5 +1,6 @@
 //! What reading a stream promises, against the in-process endpoint.
 
+mod checkpoints;
 mod gaps;
 mod proxy;
 mod rig;

@@ -28,7 +28,7 @@ pub(crate) struct World {
     pub(crate) leases: LeaseTable,
     pub(crate) config: StreamConfig,
     pub(crate) budget: usize,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -43,7 +43,13 @@ impl World {
             ..StreamConfig::default()
         };
         let leases = LeaseTable::new(state);
-        Self { endpoint, leases, config, budget: 64 << 20, _folder: folder }
+        Self { endpoint, leases, config, budget: 64 << 20, folder }
+    }
+
+    /// Changes the state file behind the daemon's back.
+    pub(crate) fn execute(&self, sql: &str) {
+        let connection = rusqlite::Connection::open(self.folder.path().join("state.db")).unwrap();
+        connection.execute_batch(sql).unwrap();
     }
 
     pub(crate) fn shards(&self) -> Vec<ShardId> {
