@@ -14,3 +14,4 @@
 
 pub mod event;
 pub mod decode;
+pub mod parse;
