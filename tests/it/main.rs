@@ -6,4 +6,5 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+mod facts_documents;
 mod tidy;
