@@ -29,6 +29,7 @@ pub mod lease;
 pub mod kinesis;
 pub mod decode;
 pub mod dead_letter;
+pub mod parse;
 pub mod route;
 pub mod encode;
 pub mod destination;

@@ -6,5 +6,9 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+<<<<<<< HEAD
 mod kinesis_source;
+=======
+mod facts_documents;
+>>>>>>> parse
 mod tidy;
