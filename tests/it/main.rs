@@ -6,9 +6,6 @@
     reason = "a test may panic: that is how it fails"
 )]
 
-<<<<<<< HEAD
 mod kinesis_source;
-=======
 mod facts_documents;
->>>>>>> parse
 mod tidy;
