@@ -356,7 +356,7 @@ impl Bench {
 
     fn undecodable(&mut self, work: &mut Work, why: &Undecodable) -> Pass {
         let letter = Letter::undecodable(work.ack.record(), why.label(), &Chain(why).to_string());
-        if let Err(error) = self.shared.letters.write_blocking(vec![letter]) {
+        if let Err(error) = self.shared.letters.write_blocking(&[letter]) {
             error!(error = %Chain(&error), "could not store a dead letter: its record waits");
             self.letters_again = self.shared.clock.now().after(LETTER_RETRY);
             return Pass::Park(Place::Letters, work.next_event);
