@@ -34,4 +34,6 @@ pub mod route;
 pub mod encode;
 pub mod destination;
 pub mod delivery;
+pub mod admin;
+pub mod config;
 pub mod demo;
