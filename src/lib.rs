@@ -36,4 +36,5 @@ pub mod destination;
 pub mod delivery;
 pub mod admin;
 pub mod config;
+pub mod app;
 pub mod demo;

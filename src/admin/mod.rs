@@ -98,10 +98,8 @@ async fn status_page(State(view): State<View>) -> Response {
 
 async fn metrics(State(view): State<View>) -> Response {
     match TextEncoder::new().encode_to_string(&view.registry.gather()) {
-        Ok(text) => {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-                .into_response()
-        }
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+            .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -69,7 +69,8 @@ fn routes(out: &mut String, summary: &Summary) -> std::fmt::Result {
     let names = summary.matched.keys().chain(summary.filtered.keys());
     let names: std::collections::BTreeSet<_> = names.collect();
     for name in names {
-        let count = |of: &std::collections::BTreeMap<String, u64>| of.get(name).copied().unwrap_or(0);
+        let count =
+            |of: &std::collections::BTreeMap<String, u64>| of.get(name).copied().unwrap_or(0);
         let (matched, filtered) = (count(&summary.matched), count(&summary.filtered));
         write!(out, "<tr><td>{}<td>{matched}<td>{filtered}</tr>", Escaped(name))?;
     }

@@ -52,7 +52,8 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
     least("memory.body", file.memory.body.0, LEAST_BODY, at)?;
     if !file.http.listen.ip().is_loopback() {
         let listen = file.http.listen;
-        warnings.push(format!("`http.listen = \"{listen}\"` shows status and metrics to the network"));
+        warnings
+            .push(format!("`http.listen = \"{listen}\"` shows status and metrics to the network"));
     }
     Ok(Config {
         streams,
@@ -71,7 +72,8 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
 fn least(key: &str, bytes: usize, least: usize, at: &Locator<'_>) -> Result<(), Problem> {
     if bytes < least {
         let mib = least >> 20;
-        let text = format!("`{key}` is {bytes} bytes, too little to work with: give it {mib}MiB or more");
+        let text =
+            format!("`{key}` is {bytes} bytes, too little to work with: give it {mib}MiB or more");
         return Err(at.whole(text));
     }
     Ok(())
@@ -124,7 +126,9 @@ fn route(
     let log_groups = Patterns::new(config.log_group.0.iter().map(String::as_str));
     let way = if config.discard {
         if !config.to.is_empty() || config.parse.is_some() || config.index.is_some() {
-            return Err(wrong("`discard = true` leaves nothing for `to`, `parse` or `index` to do"));
+            return Err(wrong(
+                "`discard = true` leaves nothing for `to`, `parse` or `index` to do",
+            ));
         }
         Way::Discard
     } else {
@@ -134,9 +138,9 @@ fn route(
         let index = config.index.ok_or_else(|| {
             wrong("add the index that its documents go to, such as `index = \"logs-%Y.%m.%d\"`")
         })?;
-        let parser = config.parse.ok_or_else(|| {
-            wrong("add how its messages are read, such as `parse = \"auto\"`")
-        })?;
+        let parser = config
+            .parse
+            .ok_or_else(|| wrong("add how its messages are read, such as `parse = \"auto\"`"))?;
         Way::Send { parser, to: resolve(&config.to, destinations, at)?, index }
     };
     Ok(Route { name: RouteName::new(&name), log_groups, way })

@@ -40,10 +40,11 @@ pub(super) fn fill_in(
     let mut rest = text;
     let mut place = Inside::Nothing;
     while let Some(c) = rest.chars().next() {
-        if place == Inside::Quotes && let Some(name) = variable(rest) {
+        if place == Inside::Quotes
+            && let Some(name) = variable(rest)
+        {
             let at = text.len() - rest.len();
-            let value =
-                environment(name).ok_or_else(|| Missing { at, name: name.to_owned() })?;
+            let value = environment(name).ok_or_else(|| Missing { at, name: name.to_owned() })?;
             push_escaped(&mut filled, &value);
             rest = rest.get(name.len() + 3..).unwrap_or_default();
             continue;

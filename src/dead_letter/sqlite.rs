@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use crate::event::Timestamp;
 use crate::state::{Durability, State, StateError};
@@ -145,7 +145,7 @@ impl LetterStore {
         let (condition, values) = filter.condition();
         let sql = format!("SELECT count(*) FROM dead_letters WHERE {condition}");
         self.read(|connection| {
-            connection.query_row(&sql, params_from_iter(values), |row| row.get(0))
+            connection.query_row(&sql, params_from_iter(values), |row| count(row, 0))
         })
     }
 
@@ -158,8 +158,8 @@ impl LetterStore {
             let sql = "SELECT reason, letters, bytes FROM dead_letter_totals WHERE letters > 0";
             let mut statement = connection.prepare(sql)?;
             let rows = statement.query_map([], |row| {
-                let (reason, letters, bytes) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                Ok(Total { reason, letters, bytes })
+                let reason = row.get(0)?;
+                Ok(Total { reason, letters: count(row, 1)?, bytes: count(row, 2)? })
             })?;
             rows.collect()
         })
@@ -181,6 +181,11 @@ impl LetterStore {
         let read = self.state.call_blocking(Durability::Normal, work);
         read.map_err(|source| LetterStoreError::State { source })
     }
+}
+
+/// SQLite's numbers are signed; counts are not.
+fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.unsigned_abs())
 }
 
 fn parse(json: &str) -> Result<Letter, LetterStoreError> {

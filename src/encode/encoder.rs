@@ -10,15 +10,15 @@ use tracing::{error, trace};
 use crate::batch::{BatchBuilder, Entry};
 use crate::dead_letter::Letter;
 use crate::decode::{self, Envelope, LogEvent, Undecodable};
-use crate::event::{DestinationId, Moment, RouteId, Timestamp};
+use crate::event::{DestinationId, Moment, RouteId};
 use crate::parse::{Parsed, Parser, Source, Stamp};
 use crate::record::AckToken;
 use crate::route::{IndexTemplate, Placed, Way};
 use crate::telemetry::chain::Chain;
 
-use super::{Outlet, Shared};
 use super::queue::{Next, Place, Work};
 use super::tally::Tally;
+use super::{Outlet, Shared};
 
 /// How long the letter store is left alone after it refused a letter.
 const LETTER_RETRY: Duration = Duration::from_secs(5);
