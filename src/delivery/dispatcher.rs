@@ -262,7 +262,9 @@ impl Dispatcher {
             return;
         }
         let is_server_error = reason == RetryReason::ServerError;
-        if is_server_error && batch.len() > 1 && batch.attempts >= HALVE_AFTER {
+        let smaller_may_pass =
+            reason == RetryReason::Oversized || is_server_error && batch.attempts >= HALVE_AFTER;
+        if smaller_may_pass && batch.len() > 1 {
             self.halve(batch);
         } else if is_server_error && self.is_poison(now, &batch) {
             let error = "alone answered with 5xx again and again while others to its index pass";
@@ -405,7 +407,10 @@ impl Dispatcher {
 fn is_congestion(reason: RetryReason) -> bool {
     match reason {
         RetryReason::Busy | RetryReason::CircuitBreaker | RetryReason::Timeout => true,
-        RetryReason::ServerError | RetryReason::Connection | RetryReason::Unreadable => false,
+        RetryReason::ServerError
+        | RetryReason::Connection
+        | RetryReason::Oversized
+        | RetryReason::Unreadable => false,
     }
 }
 
