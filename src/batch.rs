@@ -295,6 +295,11 @@ impl Batch {
         self.items.iter().filter_map(|item| self.view(item))
     }
 
+    /// The records that its events came in.
+    pub fn records(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.records.iter().filter(|ack| ack.owed() > 0).map(AckToken::record)
+    }
+
     /// The index that an item goes to.
     #[must_use]
     pub fn index_of(&self, item: &Item) -> Option<&Arc<str>> {

@@ -13,8 +13,8 @@
 //! (`tests/it/tidy.rs` checks it): no cycles, and this list is the architecture diagram.
 
 pub mod event;
-pub mod secret;
 pub mod units;
+pub mod secret;
 pub mod fate;
 pub mod clock;
 pub mod telemetry;
@@ -26,7 +26,12 @@ pub mod record;
 pub mod batch;
 pub mod state;
 pub mod lease;
+pub mod kinesis;
 pub mod decode;
 pub mod dead_letter;
+pub mod parse;
+pub mod route;
+pub mod encode;
 pub mod destination;
 pub mod delivery;
+pub mod demo;

@@ -176,6 +176,9 @@ fn deep_nesting_does_not_end_the_process() {
 }
 
 proptest! {
+    // What fails is written down as a test, not as a seed.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn random_bytes_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..512)) {
         let mut inflated = Vec::new();

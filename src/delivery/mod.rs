@@ -3,10 +3,15 @@
 //! The *dispatcher* decides, without I/O: what to send next, what an answer means for the batch,
 //! what waits for how long. The *pool* carries its steps out.
 
-pub mod breaker;
-pub mod concurrency;
-pub mod dispatcher;
-pub mod hold;
+mod breaker;
+mod bury;
+mod concurrency;
+mod dispatcher;
+mod hold;
 mod judge;
+mod metrics;
+mod pool;
 
-pub use judge::Refused;
+pub use self::dispatcher::Dispatcher;
+pub use self::metrics::DeliveryMetrics;
+pub use self::pool::{HeldView, Pool, PoolStatus, Surroundings};

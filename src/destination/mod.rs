@@ -183,6 +183,17 @@ reasons! {
     }
 }
 
+impl RetryReason {
+    /// Whether the batch may have been stored though no answer said so.
+    #[must_use]
+    pub const fn is_unclear(self) -> bool {
+        match self {
+            Self::Timeout | Self::Connection | Self::Unreadable | Self::ServerError => true,
+            Self::Busy | Self::CircuitBreaker => false,
+        }
+    }
+}
+
 impl HoldReason {
     /// What the person on call should do about it.
     #[must_use]

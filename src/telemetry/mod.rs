@@ -1,3 +1,5 @@
 //! What the daemon tells about itself: the ledger of fates, the metric registry, and the log.
 
+pub mod chain;
 pub mod ledger;
+pub mod rate_limit;

@@ -9,4 +9,6 @@
 mod facts_bulk_errors;
 mod fake_bulk;
 mod opensearch;
+mod kinesis_source;
+mod facts_documents;
 mod tidy;

@@ -1,0 +1,307 @@
+//! Carries out what the dispatcher of one destination decides: sends, waits, buries, settles.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use crate::backoff::Backoff;
+use crate::batch::Batch;
+use crate::clock::Clock;
+use crate::dead_letter::sqlite::LetterStore;
+use crate::destination::{Answer, Destination, Hold, HoldScope, Trouble};
+use crate::event::{DestinationName, Moment, RouteId, RouteName, Timestamp};
+use crate::shutdown::Shutdown;
+use crate::telemetry::chain::Chain;
+use crate::telemetry::rate_limit::RateLimit;
+
+use super::bury;
+use super::dispatcher::{Dispatcher, Outgoing, Step};
+use super::judge::Refused;
+use super::metrics::DeliveryMetrics;
+
+/// How long the letter store is left alone after it refused letters.
+const LETTER_RETRY: Backoff =
+    Backoff { first: Duration::from_millis(500), most: Duration::from_secs(30) };
+
+/// What a pool needs besides its destination.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The destination's name.
+    pub name: DestinationName,
+    /// The names of all routes, by their ids.
+    pub routes: Arc<[RouteName]>,
+    /// Where refused events go.
+    pub letters: LetterStore,
+    /// The daemon's clock.
+    pub clock: Clock,
+    /// When to stop.
+    pub shutdown: Shutdown,
+    /// Where requests are counted.
+    pub metrics: DeliveryMetrics,
+    /// Where the pool shows what it holds.
+    pub status: Arc<PoolStatus>,
+}
+
+impl Surroundings {
+    /// The name of a route.
+    #[must_use]
+    pub fn route(&self, route: RouteId) -> Option<&RouteName> {
+        self.routes.get(usize::from(route.0))
+    }
+}
+
+/// What a pool shows to the status page.
+#[derive(Debug, Default)]
+pub struct PoolStatus(Mutex<Vec<HeldView>>);
+
+impl PoolStatus {
+    /// What is held now.
+    #[must_use]
+    pub fn held(&self) -> Vec<HeldView> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A hold as a person sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldView {
+    /// `destination`, `index NAME` or `route NAME`.
+    pub scope: String,
+    /// The class of the reason.
+    pub reason: &'static str,
+    /// What the destination said.
+    pub error: String,
+    /// What to do about it.
+    pub remedy: &'static str,
+    /// Since when.
+    pub since: Moment,
+    /// Events that wait behind it.
+    pub events: usize,
+}
+
+/// The delivery pool of one destination.
+#[derive(Debug)]
+pub struct Pool<D> {
+    destination: Arc<D>,
+    dispatcher: Dispatcher,
+    batches: mpsc::Receiver<Batch>,
+    around: Surroundings,
+    rate_limit: RateLimit,
+    shown: Vec<HeldView>,
+}
+
+struct Answered {
+    sent: Outgoing,
+    answer: Answer,
+    latency: Duration,
+}
+
+impl<D: Destination> Pool<D> {
+    /// A pool with at most `most` requests at once, and with the breaker on or off.
+    #[must_use]
+    pub fn new(
+        destination: D,
+        dispatcher: Dispatcher,
+        batches: mpsc::Receiver<Batch>,
+        around: Surroundings,
+    ) -> Self {
+        let destination = Arc::new(destination);
+        let rate_limit = RateLimit::default();
+        Self { destination, dispatcher, batches, around, rate_limit, shown: Vec::new() }
+    }
+
+    /// Runs until the encoders have gone and every batch has its fate, or until cut short: then
+    /// what is left is dropped and so abandoned.
+    pub async fn run(mut self) {
+        let shutdown = self.around.shutdown.clone();
+        let mut sending = FuturesUnordered::new();
+        let mut burying = FuturesUnordered::new();
+        let mut open = true;
+        loop {
+            let wake_at = loop {
+                match self.dispatcher.step(self.around.clock.now()) {
+                    Step::Send(outgoing) => sending.push(self.send(outgoing)),
+                    Step::Bury(refused) => burying.push(bury_all(self.around.clone(), refused)),
+                    Step::Wait(at) => break at,
+                }
+            };
+            self.settle();
+            self.show();
+            if !open && sending.is_empty() && burying.is_empty() && self.dispatcher.is_empty() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cut() => return,
+                Some(answered) = sending.next() => self.answered(answered),
+                Some(()) = burying.next() => {}
+                batch = self.batches.recv(), if open => match batch {
+                    Some(batch) => self.dispatcher.offer(batch),
+                    None => open = false,
+                },
+                () = sleep_until(self.around.clock, wake_at) => {}
+            }
+        }
+    }
+
+    fn send(&self, mut sent: Outgoing) -> impl Future<Output = Answered> + use<D> {
+        let (destination, clock) = (Arc::clone(&self.destination), self.around.clock);
+        let size = sent.batch.size() as f64;
+        let name = self.around.name.as_str();
+        self.around.metrics.request_bytes.with_label_values(&[name]).observe(size);
+        async move {
+            let started = clock.now();
+            let answer = destination.send(&mut sent.batch).await;
+            Answered { sent, answer, latency: clock.now().since(started) }
+        }
+    }
+
+    fn answered(&mut self, Answered { sent, answer, latency }: Answered) {
+        let name = self.around.name.as_str();
+        self.around
+            .metrics
+            .request_seconds
+            .with_label_values(&[name])
+            .observe(latency.as_secs_f64());
+        if let Answer::Whole(trouble) = &answer {
+            self.log_trouble(trouble);
+        }
+        debug!(destination = name, events = sent.batch.len(), ?latency, "answered");
+        self.dispatcher.answered(self.around.clock.now(), sent, answer, latency);
+    }
+
+    fn settle(&mut self) {
+        let metrics = &self.around.metrics;
+        let name = self.around.name.as_str();
+        let now = Timestamp::now();
+        for (batch, already_present) in self.dispatcher.take_delivered() {
+            let seconds = metrics.event_to_delivered_seconds.with_label_values(&[name]);
+            for record in batch.records() {
+                seconds.observe(now.0.saturating_sub(record.arrival.0).max(0) as f64 / 1000.0);
+            }
+            batch.settle_delivered(already_present);
+        }
+        for retried in self.dispatcher.take_retried() {
+            let events = retried.events as u64;
+            metrics.retries.with_label_values(&[name, retried.reason.as_str()]).inc_by(events);
+            if !self.destination.deduplicates() && retried.reason.is_unclear() {
+                metrics.possible_duplicates.with_label_values(&[name]).inc_by(events);
+            }
+        }
+        let limit = i64::try_from(self.dispatcher.limit()).unwrap_or(i64::MAX);
+        metrics.concurrency.with_label_values(&[name]).set(limit);
+    }
+
+    fn log_trouble(&mut self, trouble: &Trouble) {
+        let (reason, error) = match trouble {
+            Trouble::Retry { reason, error, .. } => (reason.as_str(), error),
+            Trouble::TooLarge { error } => ("too_large", error),
+            Trouble::Refused(refusal) => ("refused", &refusal.error),
+            // Holds are told when they begin and end.
+            Trouble::Hold(_) => return,
+        };
+        if let Some(silenced) = self.rate_limit.admit(self.around.clock.now(), reason) {
+            let name = self.around.name.as_str();
+            warn!(destination = name, reason, %error, silenced, "a bulk request failed, sending it again");
+        }
+    }
+
+    /// Shows what is held, and tells when a hold begins or ends.
+    fn show(&mut self) {
+        let held: Vec<_> = self.dispatcher.holds().map(|held| self.view(held)).collect();
+        if held == self.shown {
+            return;
+        }
+        let name = self.around.name.as_str();
+        let is_in = |views: &[HeldView], view: &HeldView| {
+            views.iter().any(|other| other.scope == view.scope && other.reason == view.reason)
+        };
+        for view in held.iter().filter(|view| !is_in(&self.shown, view)) {
+            let HeldView { scope, reason, error, remedy, .. } = view;
+            error!(destination = name, %scope, reason, %error, remedy, "holding back events");
+        }
+        for view in self.shown.iter().filter(|view| !is_in(&held, view)) {
+            let HeldView { scope, reason, .. } = view;
+            info!(destination = name, %scope, reason, "the hold is over");
+        }
+        self.count_held(&held);
+        *self.around.status.0.lock().unwrap_or_else(PoisonError::into_inner) = held.clone();
+        self.shown = held;
+    }
+
+    fn count_held(&self, held: &[HeldView]) {
+        let name = self.around.name.as_str();
+        let gauge = &self.around.metrics.held;
+        // The scope is labelled by its kind alone: index names are many.
+        let kind = |view: &HeldView| view.scope.split(' ').next().unwrap_or_default().to_owned();
+        for view in &self.shown {
+            gauge.with_label_values(&[name, &kind(view), view.reason]).set(0);
+        }
+        for view in held {
+            let events = i64::try_from(view.events).unwrap_or(i64::MAX);
+            gauge.with_label_values(&[name, &kind(view), view.reason]).add(events);
+        }
+    }
+
+    fn view(&self, held: &super::hold::Held) -> HeldView {
+        let Hold { scope, reason, error } = &held.hold;
+        let scope = match scope {
+            HoldScope::Destination => "destination".to_owned(),
+            HoldScope::Index(index) => format!("index {index}"),
+            HoldScope::Route(route) => {
+                format!("route {}", self.around.route(*route).map_or("?", RouteName::as_str))
+            }
+        };
+        HeldView {
+            scope,
+            reason: reason.as_str(),
+            error: error.clone(),
+            remedy: reason.remedy(),
+            since: held.since,
+            events: held.events(),
+        }
+    }
+}
+
+/// Writes dead letters until the store has made them durable; only then are their events settled.
+async fn bury_all(around: Surroundings, mut refused: Refused) {
+    let mut failures = 0;
+    loop {
+        let (names, store) = (around.clone(), around.letters.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            let letters = bury::letters(&names, &refused);
+            let result = store.write_blocking(letters);
+            (refused, result)
+        });
+        // Blocking tasks are never cancelled, so only a panic ends one without a result.
+        let Ok((back, result)) = written.await else {
+            error!("writing dead letters failed for a bug in logweir: their events will be read again");
+            return;
+        };
+        refused = back;
+        match result {
+            Ok(()) => {
+                let reasons = refused.refusals.iter().map(|refusal| refusal.reason);
+                refused.batch.settle_dead_lettered(reasons);
+                return;
+            }
+            Err(error) => {
+                failures += 1;
+                let events = refused.batch.len();
+                error!(events, error = %Chain(&error), "could not store dead letters: they wait");
+                tokio::time::sleep(LETTER_RETRY.jittered(failures, None)).await;
+            }
+        }
+    }
+}
+
+async fn sleep_until(clock: Clock, at: Option<Moment>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(clock.instant(at)).await,
+        None => std::future::pending().await,
+    }
+}

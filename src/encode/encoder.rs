@@ -1,0 +1,375 @@
+//! One encoder thread: takes a record, reads it event by event into the open bodies.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tracing::{error, trace};
+
+use crate::batch::{BatchBuilder, Entry};
+use crate::dead_letter::Letter;
+use crate::decode::{self, Envelope, LogEvent, Undecodable};
+use crate::event::{DestinationId, Moment, RouteId, Timestamp};
+use crate::parse::{Parsed, Parser, Source, Stamp};
+use crate::record::AckToken;
+use crate::route::{IndexTemplate, Placed, Way};
+use crate::telemetry::chain::Chain;
+
+use super::{Outlet, Shared};
+use super::queue::{Next, Place, Work};
+use super::tally::Tally;
+
+/// How long the letter store is left alone after it refused a letter.
+const LETTER_RETRY: Duration = Duration::from_secs(5);
+
+/// Log groups whose route is remembered; beyond, all are forgotten and chosen again.
+const CACHED_GROUPS: usize = 4096;
+
+/// What a document has around its message, roughly: the `@` fields and the action line.
+const OVERHEAD: usize = 512;
+
+/// The thread's own buffer beside its bench, so that what borrows from the one can be written
+/// with the other.
+pub(super) struct Encoder {
+    inflated: Vec<u8>,
+    bench: Bench,
+}
+
+/// Everything of a thread but the inflated record.
+struct Bench {
+    shared: Arc<Shared>,
+    /// The open body of each destination.
+    open: Vec<Option<BatchBuilder>>,
+    tally: Tally,
+    groups: HashMap<String, RouteId>,
+    /// The index name used last, by route.
+    indices: Vec<Option<(Placed, Arc<str>)>>,
+    id: String,
+    letters_again: Moment,
+}
+
+/// How a pass over a record ended.
+enum Pass {
+    /// Every event of it is in a body or filtered, or the record is a durable dead letter.
+    Done,
+    /// It must wait, and then go on from this event.
+    Park(Place, u32),
+}
+
+impl Encoder {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let (routes, destinations) = (shared.routes.len(), shared.outlets.len());
+        let bench = Bench {
+            open: (0..destinations).map(|_| None).collect(),
+            tally: Tally::new(routes, destinations),
+            groups: HashMap::new(),
+            indices: vec![None; routes],
+            id: String::new(),
+            letters_again: Moment::default(),
+            shared,
+        };
+        Self { inflated: Vec::new(), bench }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let now = self.bench.shared.clock.now();
+            let open_for = self.bench.seal_old(now);
+            let shared = Arc::clone(&self.bench.shared);
+            match shared.queue.next(|place| self.bench.may_run(place, now), open_for) {
+                Next::Work(work) => self.work(work),
+                Next::Timeout => {}
+                Next::Hurry => self.bench.seal_all(),
+                Next::Closed => break,
+            }
+        }
+        self.bench.seal_all();
+    }
+
+    fn work(&mut self, mut work: Work) {
+        if let Some(since) = work.parked.take() {
+            self.bench.count_parked(since);
+        }
+        let pass = self.read(&mut work);
+        self.bench.tally.book(&self.bench.shared.ledger);
+        match pass {
+            Pass::Done => work.ack.settle(),
+            Pass::Park(place, next_event) => {
+                let now = self.bench.shared.clock.now();
+                let work = Work { next_event, parked: Some(now), ..work };
+                self.bench.shared.queue.park(place, work);
+            }
+        }
+        let usual = self.bench.shared.limits.usual;
+        if self.inflated.capacity() > usual {
+            self.inflated = Vec::new();
+        }
+    }
+
+    fn read(&mut self, work: &mut Work) -> Pass {
+        let limits = self.bench.shared.limits;
+        match self.pass(work, limits.usual) {
+            Ok(pass) => pass,
+            Err(Undecodable::TooLarge { .. }) if self.bench.shared.large.try_take() => {
+                let pass = self.pass(work, limits.most);
+                let pass = pass.unwrap_or_else(|why| self.bench.undecodable(work, &why));
+                self.bench.shared.large.give_back();
+                self.bench.shared.queue.wake();
+                pass
+            }
+            Err(Undecodable::TooLarge { .. }) => Pass::Park(Place::Large, work.next_event),
+            Err(why) => self.bench.undecodable(work, &why),
+        }
+    }
+
+    fn pass(&mut self, work: &mut Work, cap: usize) -> Result<Pass, Undecodable> {
+        let payload = work.ack.record().payload.clone();
+        let decoded = decode::decode(&payload, cap, &mut self.inflated)?;
+        if !std::mem::replace(&mut work.counted, true) {
+            self.bench.tally.rare.records_read += 1;
+            self.bench.tally.rare.records_control += u64::from(decoded.control_messages);
+        }
+        let mut first = 0;
+        for envelope in &decoded.envelopes {
+            if let Some((place, event)) = self.bench.envelope(work, envelope, first) {
+                return Ok(Pass::Park(place, event));
+            }
+            first += u32::try_from(envelope.log_events.len()).unwrap_or(u32::MAX);
+        }
+        Ok(Pass::Done)
+    }
+}
+
+/// An event with what it shares with its envelope.
+struct At<'a> {
+    ack: &'a AckToken,
+    source: &'a Source<'a>,
+    route: RouteId,
+    event: u32,
+}
+
+impl Bench {
+    /// Reads the events of an envelope whose first has the ordinal `first`. Returns where to park
+    /// and the event to go on from, if a body has no room.
+    fn envelope(
+        &mut self,
+        work: &Work,
+        envelope: &Envelope<'_>,
+        first: u32,
+    ) -> Option<(Place, u32)> {
+        let skip = work.next_event.saturating_sub(first) as usize;
+        let left = envelope.log_events.len().saturating_sub(skip);
+        if left == 0 {
+            return None;
+        }
+        let route = self.route(&envelope.log_group);
+        let shared = Arc::clone(&self.shared);
+        let source = Source {
+            owner: &envelope.owner,
+            log_group: &envelope.log_group,
+            log_stream: &envelope.log_stream,
+            region: &work.ack.record().place.region,
+        };
+        match &shared.routes.get(route)?.way {
+            Way::Discard => self.tally.discarded(route, left as u64),
+            Way::Send { parser, to, index } => {
+                for (event, log_event) in (first..).zip(&envelope.log_events).skip(skip) {
+                    let at = At { ack: &work.ack, source: &source, route, event };
+                    if let Err(full) = self.event(&at, log_event, (parser, index, to)) {
+                        return Some((Place::Destination(full), event));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Writes one event into the body of each of its destinations, or of none: then the
+    /// destination without room is returned.
+    fn event(
+        &mut self,
+        at: &At<'_>,
+        event: &LogEvent<'_>,
+        (parser, index, to): (&Parser, &IndexTemplate, &[DestinationId]),
+    ) -> Result<(), DestinationId> {
+        let need = event.message.len() + OVERHEAD;
+        if let Some(full) = to.iter().find(|to| !self.has_open(**to, need)) {
+            return Err(*full);
+        }
+        let arrival = at.ack.record().arrival;
+        let parsed = parser.read(at.source, event);
+        let time = parsed.time().unwrap_or(arrival);
+        let placed = index.place(time, arrival);
+        let stamp = match placed {
+            Placed::Day(_) => Stamp { timestamp: time, undated: false },
+            Placed::Undated => Stamp { timestamp: arrival, undated: true },
+        };
+        let index = self.index_name(at.route, index, placed);
+        self.id.clear();
+        parsed.document_id(at.source, &mut self.id);
+        let entry =
+            Entry { ack: at.ack, event: at.event, route: at.route, index: &index, id: &self.id };
+        let Some((first, others)) = to.split_first() else { return Ok(()) };
+        let Some(Some(body)) = self.open.get_mut(usize::from(first.0)) else { return Ok(()) };
+        let written = body.push(entry, |out| parsed.write(at.source, stamp, out));
+        for other in others {
+            let pair = [usize::from(first.0), usize::from(other.0)];
+            if let Ok([Some(from), Some(to)]) = self.open.get_disjoint_mut(pair) {
+                to.push(entry, |out| out.extend_from_slice(from.last_document()));
+            }
+        }
+        self.tally.matched(at.route, to);
+        self.count(at.route, parser, &parsed, (placed, written.fields_as_text));
+        Ok(())
+    }
+
+    fn count(
+        &mut self,
+        route: RouteId,
+        parser: &Parser,
+        parsed: &Parsed<'_>,
+        (placed, as_text): (Placed, u32),
+    ) {
+        if matches!(parser, Parser::Auto(_)) {
+            self.tally.detected(route, parsed.kind());
+        }
+        if let Some(error) = parsed.parse_error() {
+            *self.tally.rare.parse_errors.entry((route, error.label())).or_default() += 1;
+        }
+        if placed == Placed::Undated {
+            *self.tally.rare.undated.entry(route).or_default() += 1;
+        }
+        if as_text > 0 {
+            *self.tally.rare.fields_as_text.entry(route).or_default() += u64::from(as_text);
+        }
+    }
+
+    fn route(&mut self, log_group: &str) -> RouteId {
+        if let Some(known) = self.groups.get(log_group) {
+            return *known;
+        }
+        if self.groups.len() >= CACHED_GROUPS {
+            self.groups.clear();
+        }
+        let route = self.shared.routes.choose(log_group);
+        self.groups.insert(log_group.to_owned(), route);
+        route
+    }
+
+    fn index_name(&mut self, route: RouteId, index: &IndexTemplate, placed: Placed) -> Arc<str> {
+        let Some(cached) = self.indices.get_mut(usize::from(route.0)) else {
+            return index.name(placed);
+        };
+        match cached {
+            Some((known, name)) if *known == placed => Arc::clone(name),
+            Some(_) | None => {
+                let name = index.name(placed);
+                *cached = Some((placed, Arc::clone(&name)));
+                name
+            }
+        }
+    }
+
+    /// Makes sure that the destination has an open body with `need` bytes left, or an empty one.
+    /// False when the budget has no room for another body.
+    fn has_open(&mut self, to: DestinationId, need: usize) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let place = usize::from(to.0);
+        let (Some(outlet), Some(open)) = (shared.outlets.get(place), self.open.get(place)) else {
+            return false;
+        };
+        if let Some(body) = open {
+            let fits = body.size() + need <= outlet.max_body && body.has_room_for_index();
+            if fits || body.size() == 0 {
+                return true;
+            }
+            self.seal(to);
+        }
+        let Some(permit) = outlet.budget.try_reserve(outlet.max_body) else { return false };
+        let now = shared.clock.now();
+        let body = BatchBuilder::open(outlet.framing, outlet.account.clone(), permit, now);
+        if let Some(open) = self.open.get_mut(place) {
+            *open = Some(body);
+        }
+        true
+    }
+
+    /// Closes a body and sends it on its way.
+    fn seal(&mut self, to: DestinationId) {
+        let place = usize::from(to.0);
+        let Some(body) = self.open.get_mut(place).and_then(Option::take) else { return };
+        // Routed is booked before any of it can be delivered.
+        self.tally.book(&self.shared.ledger);
+        let Some(outlet) = self.shared.outlets.get(place) else { return };
+        if let Err(refused) = outlet.batches.try_send(body.seal()) {
+            // The pool is gone: the daemon was cut short, and the batch is abandoned.
+            trace!(error = %refused, "no pool takes the batch");
+        }
+    }
+
+    /// Closes the bodies that have been open for long enough. Returns how long the oldest of the
+    /// others may stay open, or none if no body is open.
+    fn seal_old(&mut self, now: Moment) -> Option<Duration> {
+        let mut open_for: Option<Duration> = None;
+        for to in self.destinations() {
+            let Some((body, outlet)) = self.open_body(to) else { continue };
+            let left = outlet.max_wait.saturating_sub(now.since(body.opened()));
+            if left.is_zero() {
+                self.seal(to);
+            } else {
+                open_for = Some(open_for.map_or(left, |least| least.min(left)));
+            }
+        }
+        open_for
+    }
+
+    fn open_body(&self, to: DestinationId) -> Option<(&BatchBuilder, &Outlet)> {
+        let place = usize::from(to.0);
+        Some((self.open.get(place)?.as_ref()?, self.shared.outlets.get(place)?))
+    }
+
+    fn seal_all(&mut self) {
+        for to in self.destinations() {
+            self.seal(to);
+        }
+        self.tally.book(&self.shared.ledger);
+    }
+
+    fn destinations(&self) -> impl Iterator<Item = DestinationId> + use<> {
+        let count = u16::try_from(self.shared.outlets.len()).unwrap_or(u16::MAX);
+        (0..count).map(DestinationId)
+    }
+
+    /// Whether what a parked record waits for is there now.
+    fn may_run(&self, place: Place, now: Moment) -> bool {
+        match place {
+            Place::Large => self.shared.large.is_free(),
+            Place::Letters => now >= self.letters_again,
+            Place::Destination(to) => {
+                let outlet = self.shared.outlets.get(usize::from(to.0));
+                self.open_body(to).is_some()
+                    || outlet.is_some_and(|outlet| outlet.budget.has_room(outlet.max_body))
+            }
+        }
+    }
+
+    fn undecodable(&mut self, work: &mut Work, why: &Undecodable) -> Pass {
+        let letter = Letter::undecodable(work.ack.record(), why.label(), &Chain(why).to_string());
+        if let Err(error) = self.shared.letters.write_blocking(vec![letter]) {
+            error!(error = %Chain(&error), "could not store a dead letter: its record waits");
+            self.letters_again = self.shared.clock.now().after(LETTER_RETRY);
+            return Pass::Park(Place::Letters, work.next_event);
+        }
+        let rare = &mut self.tally.rare;
+        rare.records_read += u64::from(!std::mem::replace(&mut work.counted, true));
+        *rare.records_undecodable.entry(why.label()).or_default() += 1;
+        Pass::Done
+    }
+
+    fn count_parked(&self, since: Moment) {
+        let parked = self.shared.clock.now().since(since).as_millis();
+        let parked = u64::try_from(parked).unwrap_or(u64::MAX);
+        self.shared.parked_milliseconds.fetch_add(parked, Ordering::Relaxed);
+    }
+}

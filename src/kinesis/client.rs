@@ -1,0 +1,294 @@
+//! The calls to Kinesis, as whom and by which way they go, and what of the answers is used.
+
+use std::time::Duration;
+
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::config::{Config, Credentials, SharedHttpClient};
+use aws_sdk_kinesis::config::{SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::types::{Shard, ShardIteratorType};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::{Builder, ConnectorBuilder, tls};
+use bytes::Bytes;
+
+use super::admission::Admission;
+use super::call_error::CallError;
+use super::config::{AssumeRole, StreamConfig, Target};
+use super::shard_sync::ListedShard;
+use crate::event::{SequenceNumber, ShardId, StreamKey, StreamName, Timestamp};
+use crate::lease::Position;
+use crate::memory::FetchPermit;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// From the request to the response's headers; waiting for the fetch budget comes after that.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a body that has begun may bring nothing.
+const STALL_GRACE: Duration = Duration::from_secs(20);
+
+/// A stream cannot be reached as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Nothing says which region.
+    #[error("no AWS region is known for stream {0}: set `region` in its table")]
+    NoRegion(StreamName),
+}
+
+/// What a stream is, when it is asked.
+#[derive(Clone, Debug)]
+pub(super) struct StreamFacts {
+    /// Name, ARN and creation time.
+    pub(super) key: StreamKey,
+    /// What the keys of all streams under that name and ARN begin with.
+    pub(super) key_prefix: String,
+    /// How long records are kept.
+    pub(super) retention: Duration,
+}
+
+/// Calls about one stream.
+#[derive(Clone, Debug)]
+pub(super) struct StreamClient {
+    config: Config,
+    client: Client,
+    target: Target,
+    region: String,
+}
+
+impl StreamClient {
+    /// Gathers region, credentials and proxy; makes no request but for an assumed role.
+    pub(super) async fn open(
+        name: &StreamName,
+        settings: &StreamConfig,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, OpenError> {
+        let shared = shared_config(settings, credentials).await;
+        let region = shared.region().map(ToString::to_string);
+        let region = region.ok_or_else(|| OpenError::NoRegion(name.clone()))?;
+        let mut config = aws_sdk_kinesis::config::Builder::from(&shared)
+            .http_client(http_client(ProxyConfig::from_env()))
+            // The pace of a shard is ours: a retry inside the SDK would break it.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .read_timeout(READ_TIMEOUT)
+                    .build(),
+            )
+            .stalled_stream_protection(
+                StalledStreamProtectionConfig::enabled()
+                    .upload_enabled(false)
+                    .grace_period(STALL_GRACE)
+                    .build(),
+            );
+        if let Some(endpoint) = &settings.endpoint {
+            config = config.endpoint_url(endpoint.as_str());
+        }
+        if let Some(role) = &settings.assume_role {
+            config = config.credentials_provider(assume(role, &shared).await);
+        }
+        let config = config.build();
+        let client = Client::from_conf(config.clone());
+        Ok(Self { config, client, target: settings.target(name), region })
+    }
+
+    /// The AWS region.
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Asks what the stream is.
+    pub(super) async fn describe(&self, name: &StreamName) -> Result<StreamFacts, CallError> {
+        const ACTION: &str = "DescribeStreamSummary";
+        let call = self.client.describe_stream_summary();
+        let call = match &self.target {
+            Target::Name(name) => call.stream_name(name),
+            Target::Arn(arn) => call.stream_arn(arn),
+        };
+        let answer = call.send().await.map_err(|error| CallError::new(ACTION, error))?;
+        let Some(summary) = answer.stream_description_summary() else {
+            return Err(CallError::unreadable(ACTION, "the answer holds no summary"));
+        };
+        let key_prefix = format!("{name} {} ", summary.stream_arn());
+        let created = summary.stream_creation_timestamp();
+        let created = created.to_millis().unwrap_or_else(|_| created.secs());
+        let hours = u64::try_from(summary.retention_period_hours()).unwrap_or(0);
+        Ok(StreamFacts {
+            key: StreamKey::new(&format!("{key_prefix}{created}")),
+            key_prefix,
+            retention: Duration::from_secs(hours * 3600),
+        })
+    }
+
+    /// Lists all shards: those that are open, and closed ones that may still hold records.
+    pub(super) async fn shards(&self) -> Result<Vec<ListedShard>, CallError> {
+        let mut found = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let call = self.client.list_shards();
+            let call = match (next, &self.target) {
+                // A token names the stream by itself, and the API refuses both.
+                (Some(token), _) => call.next_token(token),
+                (None, Target::Name(name)) => call.stream_name(name),
+                (None, Target::Arn(arn)) => call.stream_arn(arn),
+            };
+            let answer = call.send().await;
+            let answer = answer.map_err(|error| CallError::new("ListShards", error))?;
+            found.extend(answer.shards().iter().map(listed));
+            next = answer.next_token;
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The calls about one shard, on a connection of its own, its pages by `admission`.
+    pub(super) fn shard(&self, id: ShardId, admission: Admission) -> ShardClient {
+        let http = admission.around(http_client(ProxyConfig::from_env()));
+        let config = self.config.to_builder().http_client(http).build();
+        let (client, target) = (Client::from_conf(config), self.target.clone());
+        ShardClient { client, target, id, admission }
+    }
+}
+
+/// A fetched page of records.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) records: Vec<FetchedRecord>,
+    /// The bytes taken for it.
+    pub(super) permit: FetchPermit,
+    /// Where to go on; none at the end of the shard.
+    pub(super) next: Option<String>,
+    /// How far the page is from the tip of the shard.
+    pub(super) behind: Duration,
+}
+
+/// A record of a page.
+#[derive(Debug)]
+pub(super) struct FetchedRecord {
+    pub(super) payload: Bytes,
+    pub(super) sequence_number: SequenceNumber,
+    pub(super) arrival: Timestamp,
+}
+
+/// Calls about one shard.
+#[derive(Debug)]
+pub(super) struct ShardClient {
+    client: Client,
+    target: Target,
+    id: ShardId,
+    admission: Admission,
+}
+
+impl ShardClient {
+    /// What decides when a page may be read.
+    pub(super) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Asks for an iterator from `position` on.
+    pub(super) async fn iterator(&self, position: &Position) -> Result<String, CallError> {
+        const ACTION: &str = "GetShardIterator";
+        let call = self.client.get_shard_iterator().shard_id(self.id.as_str());
+        let call = match &self.target {
+            Target::Name(name) => call.stream_name(name),
+            Target::Arn(arn) => call.stream_arn(arn),
+        };
+        let call = match position {
+            // A shard at its end is not consumed; reading it again would be the safe mistake.
+            Position::TrimHorizon | Position::ShardEnd => {
+                call.shard_iterator_type(ShardIteratorType::TrimHorizon)
+            }
+            Position::At(time) => call
+                .shard_iterator_type(ShardIteratorType::AtTimestamp)
+                .timestamp(DateTime::from_millis(time.0)),
+            Position::After(number) => call
+                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
+                .starting_sequence_number(number.as_str()),
+        };
+        let answer = call.send().await.map_err(|error| CallError::new(ACTION, error))?;
+        let missing = || CallError::unreadable(ACTION, "the answer holds no iterator");
+        answer.shard_iterator.ok_or_else(missing)
+    }
+
+    /// Fetches the page at `iterator`, of at most `limit` records. May wait long, for the fetch
+    /// budget. Cancel safe: a dropped call returns its bytes with the next one or the client.
+    pub(super) async fn page(&self, iterator: &str, limit: i32) -> Result<Page, CallError> {
+        drop(self.admission.take());
+        let call = self.client.get_records().shard_iterator(iterator).limit(limit);
+        let call = match &self.target {
+            Target::Name(_) => call,
+            Target::Arn(arn) => call.stream_arn(arn),
+        };
+        let answer = call.send().await;
+        let permit = self.admission.take();
+        let answer = answer.map_err(|error| CallError::new("GetRecords", error))?;
+        Ok(page(answer, permit))
+    }
+}
+
+fn page(answer: GetRecordsOutput, permit: FetchPermit) -> Page {
+    let behind = u64::try_from(answer.millis_behind_latest.unwrap_or(0)).unwrap_or(0);
+    let records = answer.records.into_iter().map(|record| FetchedRecord {
+        sequence_number: SequenceNumber::new(&record.sequence_number),
+        arrival: record
+            .approximate_arrival_timestamp
+            .and_then(|time| time.to_millis().ok())
+            .map_or_else(Timestamp::now, Timestamp),
+        payload: record.data.into_inner().into(),
+    });
+    Page {
+        records: records.collect(),
+        permit,
+        next: answer.next_shard_iterator,
+        behind: Duration::from_millis(behind),
+    }
+}
+
+fn listed(shard: &Shard) -> ListedShard {
+    let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
+    ListedShard {
+        id: ShardId::new(shard.shard_id()),
+        parents: parents.into_iter().flatten().map(ShardId::new).collect(),
+    }
+}
+
+async fn shared_config(settings: &StreamConfig, credentials: Option<Credentials>) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(region) = settings.region() {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    if let Some(profile) = &settings.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(credentials) = credentials {
+        loader = loader.credentials_provider(credentials);
+    }
+    Box::pin(loader.load()).await
+}
+
+async fn assume(role: &AssumeRole, with: &SdkConfig) -> SharedCredentialsProvider {
+    let mut provider =
+        AssumeRoleProvider::builder(role.arn.as_str()).session_name("logweir").configure(with);
+    if let Some(id) = &role.external_id {
+        provider = provider.external_id(id);
+    }
+    SharedCredentialsProvider::new(Box::pin(provider.build()).await)
+}
+
+/// The SDK's own default client, which it gives no way to wrap: rustls, and a proxy.
+fn http_client(proxy: ProxyConfig) -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+        let mut connector = ConnectorBuilder::default().tls_provider(provider);
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.set_proxy_config(Some(proxy.clone()));
+        connector.build()
+    })
+}

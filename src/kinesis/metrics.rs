@@ -1,0 +1,102 @@
+//! What reading streams counts.
+
+use prometheus::{CounterVec, GaugeVec, IntCounterVec, Opts, Registry};
+
+use super::call_error::FailureReason;
+use crate::event::{ShardId, StreamName};
+
+/// The metrics of all streams.
+#[derive(Clone, Debug)]
+pub struct KinesisMetrics {
+    lag: GaugeVec,
+    checkpoint_age: GaugeVec,
+    retries: IntCounterVec,
+    possible_gap: GaugeVec,
+    checkpoint_failures: IntCounterVec,
+    blocked: CounterVec,
+}
+
+const SHARD: [&str; 2] = ["stream", "shard"];
+
+impl KinesisMetrics {
+    /// Registers them.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str| {
+            let gauge = GaugeVec::new(Opts::new(name, help), &SHARD)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let blocked = Opts::new(
+            "logweir_fetch_blocked_seconds_total",
+            "Time in which shards were not read because the fetch budget was used up.",
+        );
+        let blocked = CounterVec::new(blocked, &["stream"])?;
+        registry.register(Box::new(blocked.clone()))?;
+        Ok(Self {
+            blocked,
+            lag: gauge(
+                "logweir_shard_lag_seconds",
+                "How far reading is behind the newest record of the shard.",
+            )?,
+            checkpoint_age: gauge(
+                "logweir_shard_checkpoint_age_seconds",
+                "How long records of the shard have been read that no checkpoint covers yet.",
+            )?,
+            retries: counter(
+                "logweir_kinesis_retries_total",
+                "Calls to Kinesis that failed and were made again.",
+                &["stream", "action", "reason"],
+            )?,
+            possible_gap: gauge(
+                "logweir_possible_gap_seconds",
+                "How much of the shard may have expired before it was read.",
+            )?,
+            checkpoint_failures: counter(
+                "logweir_checkpoint_failures_total",
+                "Checkpoints that could not be written and were tried again.",
+                &["stream"],
+            )?,
+        })
+    }
+
+    pub(super) fn set_lag(&self, stream: &StreamName, shard: &ShardId, seconds: f64) {
+        self.lag.with_label_values(&[stream.as_str(), shard.as_str()]).set(seconds);
+    }
+
+    pub(super) fn set_checkpoint_age(&self, stream: &StreamName, shard: &ShardId, seconds: f64) {
+        self.checkpoint_age.with_label_values(&[stream.as_str(), shard.as_str()]).set(seconds);
+    }
+
+    pub(super) fn set_gap(&self, stream: &StreamName, shard: &ShardId, seconds: f64) {
+        self.possible_gap.with_label_values(&[stream.as_str(), shard.as_str()]).set(seconds);
+    }
+
+    pub(super) fn clear_gap(&self, stream: &StreamName, shard: &ShardId) {
+        // An error means that there was none.
+        self.possible_gap.remove_label_values(&[stream.as_str(), shard.as_str()]).ok();
+    }
+
+    /// Forgets a shard that is no longer read: a frozen lag would look like a stalled one.
+    pub(super) fn forget(&self, stream: &StreamName, shard: &ShardId) {
+        let labels = [stream.as_str(), shard.as_str()];
+        self.lag.remove_label_values(&labels).ok();
+        self.checkpoint_age.remove_label_values(&labels).ok();
+    }
+
+    pub(super) fn count_retry(&self, stream: &StreamName, action: &str, reason: FailureReason) {
+        self.retries.with_label_values(&[stream.as_str(), action, reason.as_str()]).inc();
+    }
+
+    pub(super) fn count_blocked(&self, stream: &StreamName, seconds: f64) {
+        self.blocked.with_label_values(&[stream.as_str()]).inc_by(seconds);
+    }
+
+    pub(super) fn count_checkpoint_failure(&self, stream: &StreamName) {
+        self.checkpoint_failures.with_label_values(&[stream.as_str()]).inc();
+    }
+}

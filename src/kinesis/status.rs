@@ -1,0 +1,325 @@
+//! What a source tells about itself: for the health answer, the status page and the gauges.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::call_error::CallError;
+use super::metrics::KinesisMetrics;
+use crate::clock::Clock;
+use crate::event::{Moment, ShardId, StreamKey, StreamName};
+use crate::lease::Position;
+
+/// What a shard is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardState {
+    /// Its parents are not read to their end yet.
+    WaitingForParents,
+    /// It is being read.
+    Reading,
+    /// It would be read if the fetch budget had room: its destinations are slow or held.
+    WaitingForMemory,
+    /// The last call failed and will be made again.
+    Retrying,
+    /// All of it was read; its last records have no fate yet.
+    Ending,
+    /// The daemon is stopping; what was read has no fate yet.
+    Draining,
+    /// Its lease is gone; nothing is read or checkpointed any more.
+    LeaseLost,
+}
+
+impl ShardState {
+    /// The word for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WaitingForParents => "waiting for parents",
+            Self::Reading => "reading",
+            Self::WaitingForMemory => "waiting for memory",
+            Self::Retrying => "retrying",
+            Self::Ending => "ending",
+            Self::Draining => "draining",
+            Self::LeaseLost => "lease lost",
+        }
+    }
+}
+
+/// One shard, at one moment.
+#[derive(Clone, Debug)]
+pub struct ShardStatus {
+    /// The shard.
+    pub shard: ShardId,
+    /// What it is doing.
+    pub state: ShardState,
+    /// Its checkpoint.
+    pub checkpoint: Position,
+    /// How long there have been read records that the checkpoint does not cover.
+    pub checkpoint_age: Duration,
+    /// How far reading is behind the tip, as far as is known.
+    pub lag: Option<Duration>,
+    /// Records read that have no fate yet.
+    pub open_records: usize,
+    /// What the last call failed with, while it has not succeeded since.
+    pub last_error: Option<String>,
+}
+
+/// Records that may have been lost before they were read, through no fault of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PossibleGap {
+    /// The shard.
+    pub shard: ShardId,
+    /// How much time of it, at the least.
+    pub length: Duration,
+    /// What happened, and how to accept it.
+    pub text: String,
+}
+
+/// A stream, at one moment.
+#[derive(Clone, Debug)]
+pub struct SourceStatus {
+    /// The stream, as the configuration calls it.
+    pub stream: StreamName,
+    /// The stream, as the state knows it; once Kinesis has said.
+    pub key: Option<StreamKey>,
+    /// Why the source is not ready; ready when empty.
+    pub not_ready: Vec<String>,
+    /// What may have been lost.
+    pub possible_gaps: Vec<PossibleGap>,
+    /// The shards that are read or will be.
+    pub shards: Vec<ShardStatus>,
+}
+
+/// Follows a source from outside; cheap to clone and to ask.
+#[derive(Clone, Debug)]
+pub struct SourceHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    stream: StreamName,
+    clock: Clock,
+    metrics: KinesisMetrics,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    key: Option<StreamKey>,
+    /// What the scheduler itself is stopped by.
+    problem: Option<String>,
+    /// Found anew by every shard sync.
+    gaps_by_sync: BTreeMap<ShardId, PossibleGap>,
+    /// Found while reading; they stay until the restart.
+    gaps_by_reading: BTreeMap<ShardId, PossibleGap>,
+    shards: BTreeMap<ShardId, ShardFacts>,
+}
+
+/// What a consumer and its checkpointer know of a shard.
+#[derive(Clone, Debug)]
+pub(super) struct ShardFacts {
+    pub(super) state: ShardState,
+    pub(super) checkpoint: Position,
+    /// When the checkpoint last covered all that was read, or last moved.
+    pub(super) covered: Moment,
+    /// How far the last page was behind, and when it came.
+    pub(super) page: Option<(Duration, Moment)>,
+    pub(super) open_records: usize,
+    /// The last error, and whether a person must act.
+    pub(super) error: Option<(String, bool)>,
+}
+
+impl ShardFacts {
+    /// Nothing is left to read, and all that was read is settled.
+    pub(super) fn is_idle_at_tip(&self) -> bool {
+        self.open_records == 0 && self.page.is_some_and(|(behind, _)| behind.is_zero())
+    }
+
+    fn lag(&self, now: Moment) -> Option<Duration> {
+        // A page every second at the tip is no lag; a longer silence adds up.
+        const USUAL: Duration = Duration::from_secs(5);
+        let (behind, at) = self.page?;
+        let silence = now.since(at);
+        Some(if silence > USUAL { behind.saturating_add(silence) } else { behind })
+    }
+}
+
+impl SourceHandle {
+    pub(super) fn new(stream: StreamName, clock: Clock, metrics: KinesisMetrics) -> Self {
+        let facts = Mutex::new(Facts {
+            key: None,
+            problem: Some("the stream's shards are not known yet".to_owned()),
+            gaps_by_sync: BTreeMap::new(),
+            gaps_by_reading: BTreeMap::new(),
+            shards: BTreeMap::new(),
+        });
+        Self(Arc::new(Shared { stream, clock, metrics, facts }))
+    }
+
+    /// How the source is now.
+    #[must_use]
+    pub fn status(&self) -> SourceStatus {
+        let now = self.0.clock.now();
+        let facts = self.facts();
+        let gaps = facts.gaps_by_sync.values().chain(facts.gaps_by_reading.values());
+        let possible_gaps: Vec<_> = gaps.cloned().collect();
+        let stuck = facts.shards.iter().filter_map(|(shard, of)| match &of.error {
+            Some((error, true)) => Some(format!("{shard}: {error}")),
+            Some((_, false)) | None => None,
+        });
+        let gaps = possible_gaps.iter().map(|gap| format!("{}: {}", gap.shard, gap.text));
+        let not_ready = facts.problem.iter().cloned().chain(stuck).chain(gaps).collect();
+        let shards = facts.shards.iter().map(|(shard, of)| ShardStatus {
+            shard: shard.clone(),
+            state: of.state,
+            checkpoint: of.checkpoint.clone(),
+            checkpoint_age: now.since(of.covered),
+            lag: of.lag(now),
+            open_records: of.open_records,
+            last_error: of.error.as_ref().map(|(error, _)| error.clone()),
+        });
+        SourceStatus {
+            stream: self.0.stream.clone(),
+            key: facts.key.clone(),
+            not_ready,
+            possible_gaps,
+            shards: shards.collect(),
+        }
+    }
+
+    pub(super) fn set_key(&self, key: &StreamKey) {
+        self.facts().key = Some(key.clone());
+    }
+
+    /// Notes what stops the scheduler; none when nothing does.
+    pub(super) fn set_problem(&self, problem: Option<String>) {
+        self.facts().problem = problem;
+    }
+
+    /// Counts a call that will be made again.
+    pub(super) fn count_retry(&self, error: &CallError) {
+        self.0.metrics.count_retry(&self.0.stream, error.action, error.reason);
+    }
+
+    /// Takes in what a shard sync found. Returns the gaps that were not known before.
+    pub(super) fn set_gaps(&self, gaps: Vec<PossibleGap>) -> Vec<PossibleGap> {
+        let mut facts = self.facts();
+        let gaps: BTreeMap<_, _> = gaps.into_iter().map(|gap| (gap.shard.clone(), gap)).collect();
+        let old = std::mem::replace(&mut facts.gaps_by_sync, gaps);
+        for shard in old.keys().filter(|shard| !facts.gaps_by_sync.contains_key(*shard)) {
+            self.0.metrics.clear_gap(&self.0.stream, shard);
+        }
+        let now = facts.gaps_by_sync.values();
+        now.clone().for_each(|gap| self.measure(gap));
+        now.filter(|gap| !old.contains_key(&gap.shard)).cloned().collect()
+    }
+
+    fn measure(&self, gap: &PossibleGap) {
+        self.0.metrics.set_gap(&self.0.stream, &gap.shard, gap.length.as_secs_f64());
+    }
+
+    /// Shows the shards that wait for their parents, and no other that nobody reads.
+    pub(super) fn set_waiting(&self, waiting: &[ShardId], running: &BTreeSet<ShardId>) {
+        let mut facts = self.facts();
+        facts.shards.retain(|shard, _| running.contains(shard));
+        for shard in waiting {
+            let new = self.fresh(ShardState::WaitingForParents, &Position::TrimHorizon);
+            facts.shards.entry(shard.clone()).or_insert(new);
+        }
+    }
+
+    fn fresh(&self, state: ShardState, checkpoint: &Position) -> ShardFacts {
+        ShardFacts {
+            state,
+            checkpoint: checkpoint.clone(),
+            covered: self.0.clock.now(),
+            page: None,
+            open_records: 0,
+            error: None,
+        }
+    }
+
+    /// Begins to report on a shard.
+    pub(super) fn shard(&self, shard: ShardId, checkpoint: &Position) -> ShardReport {
+        let facts = self.fresh(ShardState::Reading, checkpoint);
+        self.facts().shards.insert(shard.clone(), facts);
+        ShardReport { source: self.clone(), shard }
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.0.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A consumer's and its checkpointer's way to report on their shard. The shard leaves the status
+/// and the metrics with the last clone's `forget`.
+#[derive(Clone, Debug)]
+pub(super) struct ShardReport {
+    source: SourceHandle,
+    shard: ShardId,
+}
+
+impl ShardReport {
+    pub(super) fn update(&self, change: impl FnOnce(&mut ShardFacts)) {
+        if let Some(facts) = self.source.facts().shards.get_mut(&self.shard) {
+            change(facts);
+        }
+    }
+
+    pub(super) fn set_state(&self, state: ShardState) {
+        self.update(|facts| facts.state = state);
+    }
+
+    pub(super) fn is_idle_at_tip(&self) -> bool {
+        let facts = self.source.facts();
+        facts.shards.get(&self.shard).is_some_and(ShardFacts::is_idle_at_tip)
+    }
+
+    /// Brings the gauges up to date.
+    pub(super) fn measure(&self, now: Moment) {
+        let Shared { stream, metrics, .. } = &*self.source.0;
+        let facts = self.source.facts();
+        let Some(of) = facts.shards.get(&self.shard) else { return };
+        let age = now.since(of.covered);
+        metrics.set_checkpoint_age(stream, &self.shard, age.as_secs_f64());
+        if let Some(lag) = of.lag(now) {
+            metrics.set_lag(stream, &self.shard, lag.as_secs_f64());
+        }
+    }
+
+    /// Counts a call that will be made again, and shows why.
+    pub(super) fn retrying(&self, error: &CallError) {
+        self.source.count_retry(error);
+        let text = error.chain();
+        self.update(|facts| {
+            facts.state = ShardState::Retrying;
+            facts.error = Some((text, error.reason.needs_a_person()));
+        });
+    }
+
+    /// Counts time in which a page waited for the fetch budget.
+    pub(super) fn count_blocked(&self, waited: Duration) {
+        self.source.0.metrics.count_blocked(&self.source.0.stream, waited.as_secs_f64());
+    }
+
+    pub(super) fn count_checkpoint_failure(&self) {
+        self.source.0.metrics.count_checkpoint_failure(&self.source.0.stream);
+    }
+
+    /// Adds to what may have been lost. Returns whether it is the first of this shard.
+    pub(super) fn add_gap(&self, length: Duration, text: &str) -> bool {
+        let mut facts = self.source.facts();
+        let new = PossibleGap { shard: self.shard.clone(), length, text: text.to_owned() };
+        let known = facts.gaps_by_reading.get(&self.shard).map(|gap| gap.length);
+        let length = length.saturating_add(known.unwrap_or_default());
+        let gap = PossibleGap { length, ..new };
+        self.source.measure(&gap);
+        facts.gaps_by_reading.insert(self.shard.clone(), gap);
+        known.is_none()
+    }
+
+    /// The shard is no longer read.
+    pub(super) fn forget(&self) {
+        self.source.facts().shards.remove(&self.shard);
+        self.source.0.metrics.forget(&self.source.0.stream, &self.shard);
+    }
+}

@@ -1,0 +1,387 @@
+//! CloudTrail events: AWS's own fields, with the structural rule for what can hold anything.
+//!
+//! Fields keep AWS's names. A field with a known type that has another one in an event goes to
+//! `F_text`, so that no two events can disagree about a mapping. A short list of leaves that people
+//! search and aggregate by is copied to fields of their own, since engines cannot do ranges or CIDR
+//! inside an open-ended object. `null` stays `null`: engines ignore it, and the document then holds
+//! what AWS sent.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use serde_json::value::RawValue;
+
+use crate::event::Timestamp;
+
+use super::ParseError;
+use super::document::{Document, may_be_at_root};
+use super::object::Object;
+use super::schema::{FieldType, Schema};
+use super::structural::{MAX_LEAF, scalar_length};
+
+/// The scalars at the root of an event (CloudTrail record contents, versions up to 1.11).
+const SCALARS: [(&str, FieldType); 20] = [
+    ("eventVersion", FieldType::Keyword),
+    ("eventTime", FieldType::Date),
+    ("eventSource", FieldType::Keyword),
+    ("eventName", FieldType::Keyword),
+    ("eventType", FieldType::Keyword),
+    ("eventCategory", FieldType::Keyword),
+    ("eventID", FieldType::Keyword),
+    ("requestID", FieldType::Keyword),
+    ("sharedEventID", FieldType::Keyword),
+    ("awsRegion", FieldType::Keyword),
+    ("sourceIPAddress", FieldType::Keyword),
+    ("userAgent", FieldType::Keyword),
+    ("errorCode", FieldType::Keyword),
+    ("errorMessage", FieldType::Keyword),
+    ("recipientAccountId", FieldType::Keyword),
+    ("vpcEndpointId", FieldType::Keyword),
+    ("vpcEndpointAccountId", FieldType::Keyword),
+    ("apiVersion", FieldType::Keyword),
+    ("readOnly", FieldType::Boolean),
+    ("managementEvent", FieldType::Boolean),
+];
+
+/// More scalars, which are text today and say yes or no.
+const FLAGS: [&str; 1] = ["sessionCredentialFromConsole"];
+
+/// The fields that can hold anything.
+const OPEN: [&str; 11] = [
+    "userIdentity",
+    "requestParameters",
+    "responseElements",
+    "additionalEventData",
+    "serviceEventDetails",
+    "resources",
+    "tlsDetails",
+    "addendum",
+    "insightDetails",
+    "edgeDeviceDetails",
+    "eventContext",
+];
+
+/// A leaf that is copied to a field of its own; arrays on the way mean each of their elements.
+struct Leaf {
+    field: &'static str,
+    path: &'static [&'static str],
+}
+
+const fn leaf(field: &'static str, path: &'static [&'static str]) -> Leaf {
+    Leaf { field, path }
+}
+
+/// By the open-ended field that they come from. A field that several leaves name has the values of
+/// all, each once; such leaves follow one another.
+const LEAVES: [(&str, &[Leaf]); 4] = [
+    (
+        "userIdentity",
+        &[
+            leaf("user_identity_type", &["type"]),
+            leaf("user_identity_arn", &["arn"]),
+            leaf("user_identity_account_id", &["accountId"]),
+            leaf("user_identity_access_key_id", &["accessKeyId"]),
+            leaf("user_identity_user_name", &["userName"]),
+            leaf("user_identity_invoked_by", &["invokedBy"]),
+            leaf("session_issuer_arn", &["sessionContext", "sessionIssuer", "arn"]),
+            leaf("session_mfa", &["sessionContext", "attributes", "mfaAuthenticated"]),
+        ],
+    ),
+    (
+        "requestParameters",
+        &[
+            leaf("request_bucket_name", &["bucketName"]),
+            leaf("request_instance_id", &["instanceId"]),
+            leaf("request_instance_id", &["instancesSet", "items", "instanceId"]),
+            leaf("request_role_arn", &["roleArn"]),
+            leaf("request_role_name", &["roleName"]),
+            leaf("request_user_name", &["userName"]),
+            leaf("request_policy_arn", &["policyArn"]),
+            leaf("request_key_id", &["keyId"]),
+            leaf("request_function_name", &["functionName"]),
+            leaf("request_group_id", &["groupId"]),
+        ],
+    ),
+    ("responseElements", &[leaf("response_instance_id", &["instancesSet", "items", "instanceId"])]),
+    ("resources", &[leaf("resources_arn", &["ARN"]), leaf("resources_type", &["type"])]),
+];
+
+/// `sourceIPAddress` where it is one, and not the name of an AWS service.
+const SOURCE_IP: &str = "source_ip";
+
+/// A CloudTrail event that was read.
+#[derive(Debug)]
+pub(super) struct Event<'a> {
+    object: Object<'a>,
+    time: Option<(Timestamp, Cow<'a, str>)>,
+    id: Option<Cow<'a, str>>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads a message that is to be a CloudTrail event; of any version, so one name is enough.
+    pub(super) fn read(message: &'a str) -> Result<Self, ParseError> {
+        let event = Self::of(Object::read(message)?);
+        let named = ["eventVersion", "eventID", "eventName"];
+        if named.iter().any(|name| event.object.get(name).is_some()) {
+            Ok(event)
+        } else {
+            Err(ParseError::NotCloudTrail)
+        }
+    }
+
+    /// Takes an object only if it can be nothing but a CloudTrail event; else gives it back.
+    pub(super) fn recognise(object: Object<'a>) -> Result<Self, Object<'a>> {
+        let event = Self::of(object);
+        let versioned = event.object.get("eventVersion").and_then(text).is_some();
+        if versioned && event.time.is_some() && event.guid().is_some() {
+            Ok(event)
+        } else {
+            Err(event.object)
+        }
+    }
+
+    fn of(object: Object<'a>) -> Self {
+        let time = object.get("eventTime").and_then(text);
+        let time = time.and_then(|text| Some((instant(&text)?, text)));
+        let id = object.get("eventID").and_then(text);
+        Self { time, id, object }
+    }
+
+    /// `eventTime`, and how it is written, when it is a time.
+    pub(super) fn time(&self) -> Option<(Timestamp, &str)> {
+        self.time.as_ref().map(|(time, text)| (*time, text.as_ref()))
+    }
+
+    /// `eventID`, when it is a GUID.
+    pub(super) fn guid(&self) -> Option<&str> {
+        self.id.as_deref().filter(|id| is_guid(id))
+    }
+
+    /// Writes every field of the event, then the copied leaves.
+    pub(super) fn write<'s>(&'s self, document: &mut Document<'_, 's>) {
+        for (name, value) in self.object.iter() {
+            self.write_field(name, value, document);
+        }
+        for (root, leaves) in LEAVES {
+            if let Some(value) = self.object.get(root) {
+                write_leaves(value, leaves, document);
+            }
+        }
+        let address = self.object.get("sourceIPAddress").and_then(text);
+        if let Some(address) = address.filter(|address| address.parse::<IpAddr>().is_ok()) {
+            document.text(SOURCE_IP, &address);
+        }
+    }
+
+    fn write_field<'s>(
+        &'s self,
+        name: &'s str,
+        value: &'s RawValue,
+        document: &mut Document<'_, 's>,
+    ) {
+        let json = value.get();
+        if let Some(ty) = type_of(name) {
+            if json == "null" || has_type(ty, value) {
+                document.as_it_came(name, json);
+            } else {
+                document.kept_as_text(name, json);
+            }
+        } else if OPEN.contains(&name) {
+            document.open_ended(name, value);
+        } else if !self.may_be_at_root(name) {
+            document.other(name, value);
+        } else if scalar_length(json).is_some() {
+            // Not indexed, since the template does not know it: it can conflict with nothing.
+            document.as_it_came(name, json);
+        } else {
+            document.open_ended(name, value);
+        }
+    }
+
+    /// A name with a dot would reach into a field of another type; one of a copied leaf, or of the
+    /// text of a known field, would be there twice.
+    fn may_be_at_root(&self, name: &str) -> bool {
+        let of_known = name.strip_suffix("_text").is_some_and(|of| OPEN.contains(&of));
+        !name.contains('.')
+            && !of_known
+            && name != SOURCE_IP
+            && !all_leaves().any(|leaf| leaf.field == name)
+            && may_be_at_root(name, &self.object)
+    }
+}
+
+/// Adds the fields of CloudTrail events.
+pub(super) fn describe(schema: &mut Schema) {
+    for (name, ty) in SCALARS {
+        schema.add(name, ty);
+    }
+    for name in FLAGS {
+        schema.add(name, FieldType::Keyword);
+    }
+    for name in OPEN {
+        schema.add_open(name);
+    }
+    for leaf in all_leaves() {
+        schema.add(leaf.field, FieldType::Keyword);
+    }
+    schema.add(SOURCE_IP, FieldType::Ip);
+}
+
+fn all_leaves() -> impl Iterator<Item = &'static Leaf> {
+    LEAVES.iter().flat_map(|(_, leaves)| leaves.iter())
+}
+
+fn type_of(name: &str) -> Option<FieldType> {
+    let known = SCALARS.iter().find(|(own, _)| *own == name).map(|(_, ty)| *ty);
+    known.or_else(|| FLAGS.contains(&name).then_some(FieldType::Keyword))
+}
+
+fn has_type(ty: FieldType, value: &RawValue) -> bool {
+    let json = value.get();
+    match ty {
+        FieldType::Boolean => matches!(json, "true" | "false"),
+        FieldType::Date => text(value).is_some_and(|text| instant(&text).is_some()),
+        FieldType::Keyword => is_keyword(json),
+        FieldType::Text
+        | FieldType::Long
+        | FieldType::Integer
+        | FieldType::Ip
+        | FieldType::DateEpochSecond
+        | FieldType::Open
+        | FieldType::Kept => false,
+    }
+}
+
+fn is_keyword(json: &str) -> bool {
+    json.starts_with('"') && scalar_length(json).is_some_and(|length| length <= MAX_LEAF)
+}
+
+/// The text of a JSON string.
+fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    let json = value.get();
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') {
+        return serde_json::from_str(json).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inside))
+}
+
+/// Reads `YYYY-MM-DDThh:mm:ss[.fraction]Z`, which is how CloudTrail writes times and what every
+/// engine's date field takes.
+fn instant(text: &str) -> Option<Timestamp> {
+    const SHAPE: &[u8] = b"dddd-dd-ddTdd:dd:";
+    let fits = |(byte, shape): (u8, &u8)| match shape {
+        b'd' => byte.is_ascii_digit(),
+        exact => byte == *exact,
+    };
+    let (date, seconds) = text.split_at_checked(SHAPE.len())?;
+    let seconds = seconds.strip_suffix('Z')?;
+    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    // A leap second is a time to a calendar, and not to the engines.
+    let well_formed = date.bytes().zip(SHAPE).all(fits)
+        && (whole.len() == 2 && digits(whole) && whole < "60")
+        && ((1..=9).contains(&fraction.len()) && digits(fraction));
+    let parsed: jiff::Timestamp = if well_formed { text.parse().ok()? } else { return None };
+    Some(Timestamp(parsed.as_millisecond()))
+}
+
+/// 8-4-4-4-12 hexadecimal digits.
+fn is_guid(id: &str) -> bool {
+    id.len() == 36
+        && id.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+fn write_leaves(root: &RawValue, leaves: &[Leaf], document: &mut Document<'_, '_>) {
+    let mut roots = Vec::new();
+    push_objects(root, &mut roots);
+    let same_field = |one: &Leaf, other: &Leaf| one.field == other.field;
+    for group in leaves.chunk_by(same_field) {
+        let mut found = Vec::new();
+        for leaf in group {
+            for root in &roots {
+                collect(root, leaf.path, &mut found);
+            }
+        }
+        if let Some(first) = group.first() {
+            write_leaf(first.field, found, document);
+        }
+    }
+}
+
+fn write_leaf(field: &str, mut found: Vec<&str>, document: &mut Document<'_, '_>) {
+    found.sort_unstable();
+    found.dedup();
+    match found.as_slice() {
+        [] => {}
+        [one] => document.as_it_came(field, one),
+        several => document.as_it_came(field, &format!("[{}]", several.join(","))),
+    }
+}
+
+/// An object, or the objects of an array.
+fn push_objects<'a>(value: &'a RawValue, found: &mut Vec<Object<'a>>) {
+    if let Some(object) = Object::of(value) {
+        found.push(object);
+    } else if value.get().starts_with('[') {
+        let elements: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+        found.extend(elements.into_iter().filter_map(Object::of));
+    }
+}
+
+/// Collects the texts, still as JSON, that `path` leads to.
+fn collect<'a>(object: &Object<'a>, path: &[&str], found: &mut Vec<&'a str>) {
+    let Some((name, deeper)) = path.split_first() else { return };
+    let Some(value) = object.get(name) else { return };
+    if deeper.is_empty() {
+        found.extend(Some(value.get()).filter(|json| is_keyword(json)));
+        return;
+    }
+    let mut objects = Vec::new();
+    push_objects(value, &mut objects);
+    for object in &objects {
+        collect(object, deeper, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_what_every_engine_takes_for_one() {
+        let known = Some(Timestamp(1_688_989_356_000));
+        assert_eq!(instant("2023-07-10T11:42:36Z"), known);
+        assert_eq!(instant("2023-07-10T11:42:36.000000000Z"), known);
+        assert_eq!(instant("2023-07-10T11:42:36.5Z"), Some(Timestamp(1_688_989_356_500)));
+        let refused = [
+            "",
+            "2023-07-10",
+            "2023-07-10T11:42:36",
+            "2023-07-10T11:42:36+01:00",
+            "2023-07-10t11:42:36Z",
+            "2023-07-10 11:42:36Z",
+            "2023-02-30T11:42:36Z",
+            "2023-07-10T11:42:60Z",
+            "2023-07-10T24:00:00Z",
+            "2023-07-10T11:42:36.Z",
+            "2023-07-10T11:42:36.0000000000Z",
+            "12023-07-10T11:42:36Z",
+        ];
+        for text in refused {
+            assert_eq!(instant(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_36_characters_of_the_right_sort_are_a_guid() {
+        assert!(is_guid("293ba626-3be5-4a26-ab1b-0f4c54f49959"));
+        assert!(is_guid("293BA626-3BE5-4A26-AB1B-0F4C54F49959"));
+        assert!(!is_guid("293ba6263be54a26ab1b0f4c54f49959"));
+        assert!(!is_guid("293ba626-3be5-4a26-ab1b-0f4c54f4995g"));
+        assert!(!is_guid("293ba626-3be5-4a26-ab1b-0f4c54f499590"));
+    }
+}

@@ -1,0 +1,128 @@
+//! A document while it is written: the fields that all have, and the ways a field can be kept.
+
+use serde_json::value::RawValue;
+
+use crate::event::Timestamp;
+
+use super::object::Object;
+use super::{Source, Written, schema, structural, writer};
+
+/// The open end of a document in a body.
+pub(super) struct Document<'o, 'a> {
+    out: &'o mut Vec<u8>,
+    /// Fields that cannot be at the root under their own name.
+    others: Vec<(&'a str, &'a RawValue)>,
+    fields_as_text: u32,
+}
+
+impl<'o, 'a> Document<'o, 'a> {
+    /// Appends the fields that every document has.
+    pub(super) fn begin(
+        out: &'o mut Vec<u8>,
+        source: &Source<'_>,
+        timestamp: Timestamp,
+        id: &str,
+    ) -> Self {
+        out.extend_from_slice(b"{\"@timestamp\":");
+        writer::timestamp(out, timestamp);
+        let mut document = Self { out, others: Vec::new(), fields_as_text: 0 };
+        document.text("@id", id);
+        document.text("@owner", source.owner);
+        document.text("@log_group", source.log_group);
+        document.text("@log_stream", source.log_stream);
+        document.text("@aws.region", source.region);
+        document
+    }
+
+    /// Appends the fields that could not be written as they were, and closes the document.
+    pub(super) fn end(mut self) -> Written {
+        if !self.others.is_empty() {
+            self.write_others();
+        }
+        self.out.push(b'}');
+        Written { fields_as_text: self.fields_as_text }
+    }
+
+    /// Appends a field's name, and lends what its value must be appended to.
+    pub(super) fn value_of(&mut self, name: &str) -> &mut Vec<u8> {
+        writer::name(self.out, name);
+        self.out
+    }
+
+    /// Appends a string.
+    pub(super) fn text(&mut self, name: &str, text: &str) {
+        writer::string(self.value_of(name), text);
+    }
+
+    /// Appends a value that is known to be good for its field, as it came.
+    pub(super) fn as_it_came(&mut self, name: &str, json: &str) {
+        self.value_of(name).extend_from_slice(json.as_bytes());
+    }
+
+    /// Appends `name` by the structural rule; JSON's null stays null.
+    pub(super) fn open_ended(&mut self, name: &str, value: &RawValue) {
+        match value.get() {
+            "null" => self.as_it_came(name, "null"),
+            json => self.unless_unfit(name, json, |out| structural::copy_object(json, out)),
+        }
+    }
+
+    /// Appends `name` by the structural rule, for an object that was read from `json`.
+    pub(super) fn open_object(&mut self, name: &str, object: &Object<'_>, json: &str) {
+        self.unless_unfit(name, json, |out| structural::copy_fields(object, out));
+    }
+
+    /// Appends `name` as dynamic mapping can take it, or else as text.
+    pub(super) fn dynamic(&mut self, name: &str, value: &RawValue) {
+        self.unless_unfit(name, value.get(), |out| structural::copy_dynamic(value.get(), out));
+    }
+
+    /// Appends `name_text`: the whole value as JSON text.
+    pub(super) fn kept_as_text(&mut self, name: &str, json: &str) {
+        self.fields_as_text = self.fields_as_text.saturating_add(1);
+        self.out.extend_from_slice(b",\"");
+        writer::escaped(self.out, name);
+        self.out.extend_from_slice(b"_text\":");
+        writer::string(self.out, json);
+    }
+
+    /// Keeps a field whose name cannot be at the root for `@other_text`.
+    pub(super) fn other(&mut self, name: &'a str, value: &'a RawValue) {
+        self.fields_as_text = self.fields_as_text.saturating_add(1);
+        self.others.push((name, value));
+    }
+
+    fn unless_unfit(&mut self, name: &str, json: &str, copy: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let start = self.out.len();
+        if !copy(self.value_of(name)) {
+            self.out.truncate(start);
+            self.kept_as_text(name, json);
+        }
+    }
+
+    fn write_others(&mut self) {
+        let mut json = Vec::new();
+        for (name, value) in &self.others {
+            writer::name(&mut json, name);
+            json.extend_from_slice(value.get().as_bytes());
+        }
+        json.push(b'}');
+        // The comma before the first name becomes the brace.
+        if let Some(first) = json.first_mut() {
+            *first = b'{';
+        }
+        writer::string(self.value_of("@other_text"), &String::from_utf8_lossy(&json));
+    }
+}
+
+/// Whether a field of a message may be at the root under its own name, beside our own fields.
+///
+/// An engine refuses empty names and names that begin with `_` where it has one like it; a name of
+/// ours, or one that could be the `F_text` of another field, would be there twice.
+pub(super) fn may_be_at_root(name: &str, object: &Object<'_>) -> bool {
+    let is_text_of_another = name.strip_suffix("_text").is_some_and(|of| object.get(of).is_some());
+    structural::is_path(name)
+        && !name.starts_with('_')
+        && !schema::is_ours(name)
+        && !is_text_of_another
+}

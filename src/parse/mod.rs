@@ -1,0 +1,307 @@
+//! Turns a log event into a document: the table from kind to parser.
+//!
+//! An event is *read* first (what kind it is, its own time, its id), since the index name and the
+//! action line come before the document, and then *written*, straight into the body that is sent.
+//! Reading finds every reason why an event cannot be a document of its kind, so that writing cannot
+//! fail; such an event becomes a `plain` document that says why.
+//!
+//! Every document begins with `@timestamp`, `@id`, `@owner`, `@log_group`, `@log_stream` and
+//! `@aws.region`. These names win over the message's, and no name is ever written twice: what a
+//! message calls by one of ours, or by a name that no engine takes at the root, is kept as text in
+//! `@other_text`.
+
+mod cloudtrail;
+mod config;
+mod detect;
+mod document;
+mod json;
+mod object;
+mod schema;
+mod structural;
+mod vpc_fields;
+mod vpc_flow;
+mod writer;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::decode::LogEvent;
+use crate::event::Timestamp;
+
+use self::document::Document;
+
+pub use self::detect::Auto;
+pub use self::json::{JsonOptions, LiftError};
+pub use self::schema::{Field, FieldType, Schema};
+pub use self::vpc_flow::{FormatError, VpcFormat};
+
+/// Where a log event comes from: the same for a whole envelope.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The AWS account that owns the log group.
+    pub owner: &'a str,
+    /// The log group.
+    pub log_group: &'a str,
+    /// The log stream.
+    pub log_stream: &'a str,
+    /// The AWS region of the Kinesis stream.
+    pub region: &'a str,
+}
+
+/// What a document was made as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A CloudTrail event.
+    CloudTrail,
+    /// A flow log line of a VPC or a Transit Gateway.
+    VpcFlow,
+    /// A JSON object of any other sort.
+    Json,
+    /// Text.
+    Plain,
+}
+
+impl Kind {
+    /// Its name in the configuration and as a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CloudTrail => "cloudtrail",
+            Self::VpcFlow => "vpc_flow",
+            Self::Json => "json",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+/// How a route reads its events; compiled once, from the route's `parse` option.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parser {
+    /// Every message is a CloudTrail event.
+    CloudTrail,
+    /// Every message is a flow log line of this format.
+    VpcFlow(VpcFormat),
+    /// Every message is a JSON object.
+    Json(JsonOptions),
+    /// A message is text, whatever it looks like.
+    Plain,
+    /// By log group, then by content.
+    Auto(Auto),
+}
+
+impl Parser {
+    /// Reads one event. What does not parse is not lost: it is `plain`, with a parse error.
+    #[must_use]
+    pub fn read<'a>(&'a self, source: &Source<'_>, event: &'a LogEvent<'a>) -> Parsed<'a> {
+        let message = event.message.as_ref();
+        let read = match self {
+            Self::CloudTrail => cloudtrail::Event::read(message).map(Content::CloudTrail),
+            Self::VpcFlow(format) => format.read(message).map(Content::VpcFlow),
+            Self::Json(options) => options.read(message).map(Content::Json),
+            Self::Plain => Ok(Content::Plain(None)),
+            Self::Auto(auto) => auto.read(source.log_group, message),
+        };
+        let content = read.unwrap_or_else(|error| Content::Plain(Some(error)));
+        Parsed { event, content }
+    }
+
+    /// The fields that documents of this route may have, for the index template.
+    #[must_use]
+    pub fn schema(&self) -> Schema {
+        let mut schema = Schema::of_every_document();
+        match self {
+            Self::CloudTrail => cloudtrail::describe(&mut schema),
+            Self::VpcFlow(_) => vpc_flow::describe(&mut schema),
+            Self::Json(options) => options.describe(&mut schema),
+            Self::Plain => {}
+            Self::Auto(auto) => auto.describe(&mut schema),
+        }
+        schema
+    }
+}
+
+/// Why an event was delivered as `plain` though its route expected something else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// The message is not JSON.
+    #[error("{0}")]
+    NotJson(String),
+    /// The message is JSON, but no object.
+    #[error("the message is JSON but not an object")]
+    NotAnObject,
+    /// The message is an object without any of the keys that make a CloudTrail event.
+    #[error("the object has no eventVersion, eventID or eventName")]
+    NotCloudTrail,
+    /// A flow log line does not have as many fields as the format.
+    #[error("the line has {found} fields, the format {expected}")]
+    TokenCount {
+        /// How many the format has.
+        expected: usize,
+        /// How many the line has.
+        found: usize,
+    },
+    /// A field that is a number has something else.
+    #[error("{0} is not a number")]
+    NotANumber(&'static str),
+    /// A number does not fit the field's type.
+    #[error("{0} is too large")]
+    OutOfRange(&'static str),
+    /// A field that is an IP address has something else.
+    #[error("{0} is not an IP address")]
+    NotAnAddress(&'static str),
+}
+
+impl ParseError {
+    /// The value of the label `reason` in `logweir_parse_errors_total`.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::NotJson(_) => "not_json",
+            Self::NotAnObject => "not_an_object",
+            Self::NotCloudTrail => "not_cloudtrail",
+            Self::TokenCount { .. } => "token_count",
+            Self::NotANumber(_) => "not_a_number",
+            Self::OutOfRange(_) => "out_of_range",
+            Self::NotAnAddress(_) => "not_an_address",
+        }
+    }
+}
+
+/// The time that goes into a document, which the caller decides because it knows the arrival.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// What becomes `@timestamp`.
+    pub timestamp: Timestamp,
+    /// Whether `timestamp` stands in for an impossible time of the event's own, which is then
+    /// written, as it came, to `@original_time`.
+    pub undated: bool,
+}
+
+/// What writing a document came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// How many fields were kept as JSON text because no engine would take them as they are.
+    pub fields_as_text: u32,
+}
+
+/// An event that was read: enough to name its index and id, and ready to be written.
+#[derive(Debug)]
+pub struct Parsed<'a> {
+    event: &'a LogEvent<'a>,
+    content: Content<'a>,
+}
+
+#[derive(Debug)]
+enum Content<'a> {
+    CloudTrail(cloudtrail::Event<'a>),
+    VpcFlow(vpc_flow::Line<'a>),
+    Json(json::Log<'a>),
+    Plain(Option<ParseError>),
+}
+
+impl Parsed<'_> {
+    /// What the document will be.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match &self.content {
+            Content::CloudTrail(_) => Kind::CloudTrail,
+            Content::VpcFlow(_) => Kind::VpcFlow,
+            Content::Json(_) => Kind::Json,
+            Content::Plain(_) => Kind::Plain,
+        }
+    }
+
+    /// The event's own time: CloudTrail's `eventTime`, else the log event's timestamp. `None` when
+    /// neither can be read; the record's arrival takes its place.
+    #[must_use]
+    pub fn time(&self) -> Option<Timestamp> {
+        self.event_time().map(|(time, _)| time).or(self.event.timestamp)
+    }
+
+    /// Appends the document's id, a pure function of the event: a CloudTrail event's GUID, else
+    /// CloudWatch Logs' id where it is one, else a hash of everything that tells events apart.
+    pub fn document_id(&self, source: &Source<'_>, out: &mut String) {
+        let id = self.event.id.as_ref();
+        if let Content::CloudTrail(event) = &self.content
+            && let Some(guid) = event.guid()
+        {
+            out.push_str(guid);
+        } else if (50..=60).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit()) {
+            out.push_str(id);
+        } else {
+            push_hash(source, self.event, out);
+        }
+    }
+
+    /// Why the event became `plain`, when its route expected something else.
+    #[must_use]
+    pub fn parse_error(&self) -> Option<&ParseError> {
+        match &self.content {
+            Content::Plain(error) => error.as_ref(),
+            Content::CloudTrail(_) | Content::VpcFlow(_) | Content::Json(_) => None,
+        }
+    }
+
+    /// Appends the document to `out`: one JSON object on one line, no line end.
+    pub fn write(&self, source: &Source<'_>, stamp: Stamp, out: &mut Vec<u8>) -> Written {
+        let mut document = Document::begin(out, source, stamp.timestamp, &self.event.id);
+        if stamp.undated {
+            self.write_original_time(&mut document);
+        }
+        if let Some(extracted) = self.event.extracted_fields {
+            document.open_ended("@extracted", extracted);
+        }
+        match &self.content {
+            Content::CloudTrail(event) => event.write(&mut document),
+            Content::VpcFlow(line) => line.write(&mut document),
+            Content::Json(log) => log.write(&mut document),
+            Content::Plain(error) => {
+                if let Some(error) = error {
+                    document.text("@parse_error", &format!("{}: {error}", error.label()));
+                }
+                document.text("message", &self.event.message);
+            }
+        }
+        document.end()
+    }
+
+    fn event_time(&self) -> Option<(Timestamp, &str)> {
+        match &self.content {
+            Content::CloudTrail(event) => event.time(),
+            Content::VpcFlow(_) | Content::Json(_) | Content::Plain(_) => None,
+        }
+    }
+
+    fn write_original_time(&self, document: &mut Document<'_, '_>) {
+        if let Some((_, text)) = self.event_time() {
+            document.text("@original_time", text);
+        } else if let Some(Timestamp(milliseconds)) = self.event.timestamp {
+            document.text("@original_time", &milliseconds.to_string());
+        }
+    }
+}
+
+/// 160 bits in hexadecimal: 40 characters, which no CloudWatch Logs id and no GUID has.
+fn push_hash(source: &Source<'_>, event: &LogEvent<'_>, out: &mut String) {
+    let mut hash = Sha256::new();
+    // With its length before it, a part cannot run into the next one.
+    let mut part = |bytes: &[u8]| {
+        hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(bytes);
+    };
+    part(source.owner.as_bytes());
+    part(source.log_group.as_bytes());
+    part(source.log_stream.as_bytes());
+    match event.timestamp {
+        Some(Timestamp(milliseconds)) => part(&milliseconds.to_be_bytes()),
+        None => part(b""),
+    }
+    part(event.id.as_bytes());
+    part(event.message.as_bytes());
+    for byte in hash.finalize().iter().take(20) {
+        let digits = [byte >> 4, byte & 0x0f];
+        out.extend(digits.iter().filter_map(|digit| char::from_digit(u32::from(*digit), 16)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! Flow logs of VPCs and Transit Gateways: lines of tokens whose order the flow log's format gives.
+
+use std::net::IpAddr;
+
+use super::document::Document;
+use super::schema::{FieldType, Schema};
+use super::{ParseError, vpc_fields};
+
+/// 9999-12-31T23:59:59Z, the last second that the engines' dates can show.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// The fields of a flow log, in the order of its lines. The default is AWS's: version 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VpcFormat {
+    columns: Vec<Column>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Column {
+    aws_name: &'static str,
+    /// AWS's name with `_` for `-`.
+    field: String,
+    ty: FieldType,
+}
+
+/// Why a flow log format is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// No field at all.
+    #[error("the flow log format is empty")]
+    Empty,
+    /// A name that no version of flow logs has.
+    #[error("unknown flow log field `{found}`, did you mean `{nearest}`?")]
+    UnknownField {
+        /// What was written.
+        found: String,
+        /// The nearest name there is.
+        nearest: &'static str,
+    },
+    /// A field that comes twice.
+    #[error("the flow log field `{0}` comes twice")]
+    Duplicate(&'static str),
+}
+
+impl Default for VpcFormat {
+    fn default() -> Self {
+        let columns = vpc_fields::DEFAULT.into_iter().map(Column::new).collect();
+        Self { columns }
+    }
+}
+
+impl std::str::FromStr for VpcFormat {
+    type Err = FormatError;
+
+    /// Reads names as the documentation writes them, `account-id`, or as the console and the API
+    /// do, `${account-id}`.
+    fn from_str(format: &str) -> Result<Self, FormatError> {
+        let mut columns: Vec<Column> = Vec::new();
+        for token in format.split_ascii_whitespace() {
+            let inside = token.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+            let name = inside.unwrap_or(token);
+            let known = vpc_fields::all().find(|(aws_name, _)| *aws_name == name);
+            let column = known.map(Column::new).ok_or_else(|| unknown(name))?;
+            if columns.iter().any(|earlier| earlier.aws_name == column.aws_name) {
+                return Err(FormatError::Duplicate(column.aws_name));
+            }
+            columns.push(column);
+        }
+        if columns.is_empty() { Err(FormatError::Empty) } else { Ok(Self { columns }) }
+    }
+}
+
+fn unknown(name: &str) -> FormatError {
+    let names = vpc_fields::all().map(|(aws_name, _)| aws_name);
+    let nearest = super::config::nearest(name, names).unwrap_or("version");
+    FormatError::UnknownField { found: name.to_owned(), nearest }
+}
+
+impl VpcFormat {
+    /// Checks that every token of a line is what its column says; the format alone decides.
+    pub(super) fn read<'a>(&'a self, line: &'a str) -> Result<Line<'a>, ParseError> {
+        let mut tokens = line.split_ascii_whitespace();
+        let mut wrong = None;
+        let mut found = 0;
+        for column in &self.columns {
+            let Some(token) = tokens.next() else { break };
+            found += 1;
+            if wrong.is_none() {
+                wrong = column.check(token).err();
+            }
+        }
+        found += tokens.count();
+        let expected = self.columns.len();
+        if found != expected {
+            return Err(ParseError::TokenCount { expected, found });
+        }
+        wrong.map_or(Ok(Line { format: self, line }), Err)
+    }
+}
+
+impl Column {
+    fn new((aws_name, ty): (&'static str, FieldType)) -> Self {
+        Self { aws_name, field: field_name(aws_name), ty }
+    }
+
+    fn check(&self, token: &str) -> Result<(), ParseError> {
+        if token == "-" {
+            return Ok(());
+        }
+        let largest = match self.ty {
+            FieldType::Long => u64::MAX >> 1,
+            FieldType::Integer => u64::from(u32::MAX >> 1),
+            FieldType::DateEpochSecond => LAST_SECOND,
+            FieldType::Ip => {
+                let address = token.parse::<IpAddr>();
+                return address.map(drop).map_err(|_| ParseError::NotAnAddress(self.aws_name));
+            }
+            FieldType::Keyword
+            | FieldType::Text
+            | FieldType::Date
+            | FieldType::Boolean
+            | FieldType::Open
+            | FieldType::Kept => return Ok(()),
+        };
+        if !token.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(ParseError::NotANumber(self.aws_name));
+        }
+        match token.parse::<u64>() {
+            Ok(number) if number <= largest => Ok(()),
+            Ok(_) | Err(_) => Err(ParseError::OutOfRange(self.aws_name)),
+        }
+    }
+
+    fn write(&self, token: &str, document: &mut Document<'_, '_>) {
+        match self.ty {
+            FieldType::Long | FieldType::Integer | FieldType::DateEpochSecond => {
+                document.as_it_came(&self.field, without_zeros(token));
+            }
+            FieldType::Ip
+            | FieldType::Keyword
+            | FieldType::Text
+            | FieldType::Date
+            | FieldType::Boolean
+            | FieldType::Open
+            | FieldType::Kept => document.text(&self.field, token),
+        }
+        if self.aws_name == "protocol"
+            && let Some(name) = token.parse().ok().and_then(vpc_fields::protocol_name)
+        {
+            document.text("protocol_name", name);
+        }
+    }
+}
+
+/// JSON has no number with a leading zero.
+fn without_zeros(digits: &str) -> &str {
+    let significant = digits.trim_start_matches('0');
+    if significant.is_empty() { "0" } else { significant }
+}
+
+fn field_name(aws_name: &str) -> String {
+    aws_name.replace('-', "_")
+}
+
+/// A line that fits its format.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    format: &'a VpcFormat,
+    line: &'a str,
+}
+
+impl Line<'_> {
+    /// Writes every field that is there: `-` means absent, which is neither 0 nor `"-"`.
+    pub(super) fn write(&self, document: &mut Document<'_, '_>) {
+        let tokens = self.line.split_ascii_whitespace();
+        for (column, token) in self.format.columns.iter().zip(tokens) {
+            if token != "-" {
+                column.write(token, document);
+            }
+        }
+    }
+
+    /// The token of a field, for whoever must be sure that this is a flow log line.
+    pub(super) fn token(&self, aws_name: &str) -> Option<&str> {
+        let mut columns = self.format.columns.iter();
+        let at = columns.position(|column| column.aws_name == aws_name)?;
+        self.line.split_ascii_whitespace().nth(at)
+    }
+}
+
+/// Every field of every version, whatever the format: adding one to a flow log then needs no new
+/// template.
+pub(super) fn describe(schema: &mut Schema) {
+    for (aws_name, ty) in vpc_fields::all() {
+        schema.add(field_name(aws_name), ty);
+    }
+    schema.add("protocol_name", FieldType::Keyword);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(line: &str) -> ParseError {
+        VpcFormat::default().read(line).unwrap_err()
+    }
+
+    #[test]
+    fn a_format_may_be_written_as_the_console_does() {
+        let plain: VpcFormat = "version account-id  srcaddr".parse().unwrap();
+        assert_eq!("${version} ${account-id} ${srcaddr}".parse(), Ok(plain));
+    }
+
+    #[test]
+    fn a_format_that_is_none_says_which_field_is_wrong() {
+        let said = |format: &str| format.parse::<VpcFormat>().unwrap_err().to_string();
+        assert_eq!(said("  "), "the flow log format is empty");
+        assert_eq!(said("version bytes version"), "the flow log field `version` comes twice");
+        let unknown = "unknown flow log field `account_id`, did you mean `account-id`?";
+        assert_eq!(said("version account_id"), unknown);
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_says_why() {
+        let good = "2 1 eni-1 1.2.3.4 ::1 1 2 6 10 20 30 40 ACCEPT OK";
+        assert!(VpcFormat::default().read(good).is_ok());
+        assert!(VpcFormat::default().read(&good.replace(' ', "  ")).is_ok());
+        let counts = ParseError::TokenCount { expected: 14, found: 15 };
+        assert_eq!(error(&good.replace("eni-1", "eni-1 x")), counts, "not the shifted address");
+        assert_eq!(error(""), ParseError::TokenCount { expected: 14, found: 0 });
+        assert_eq!(error(&good.replace("::1", "host")), ParseError::NotAnAddress("dstaddr"));
+        assert_eq!(error(&good.replace(" 10 ", " 1.5 ")), ParseError::NotANumber("packets"));
+        assert_eq!(error(&good.replace(" 10 ", " +1 ")), ParseError::NotANumber("packets"));
+        assert_eq!(
+            error(&good.replace(" 10 ", " 9223372036854775808 ")),
+            ParseError::OutOfRange("packets")
+        );
+        assert_eq!(error(&good.replace("2 1", "2147483648 1")), ParseError::OutOfRange("version"));
+        assert_eq!(error(&good.replace(" 30 ", " 253402300800 ")), ParseError::OutOfRange("start"));
+    }
+
+    #[test]
+    fn a_field_name_is_there_once() {
+        let mut names: Vec<_> = vpc_fields::all().map(|(name, _)| field_name(name)).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,37 @@
+//! Writes an error with all its causes: the text of an error never repeats its source.
+
+use std::error::Error;
+use std::fmt;
+
+/// Shows an error and its sources, each after a colon.
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("could not save {name}")]
+    struct Outer {
+        name: &'static str,
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn every_cause_is_named_once() {
+        let error = Outer { name: "x", source: std::io::Error::other("disk full") };
+        assert_eq!(Chain(&error).to_string(), "could not save x: disk full");
+    }
+}
