@@ -189,7 +189,7 @@ impl RetryReason {
     pub const fn is_unclear(self) -> bool {
         match self {
             Self::Timeout | Self::Connection | Self::Unreadable | Self::ServerError => true,
-            Self::Busy | Self::CircuitBreaker => false,
+            Self::Busy | Self::CircuitBreaker | Self::Oversized => false,
         }
     }
 }
