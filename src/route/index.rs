@@ -129,7 +129,11 @@ impl FromStr for IndexTemplate {
         let parts = parts(text)?;
         let Some(Part::Text(prefix)) = parts.first() else {
             let is_empty = parts.is_empty();
-            return Err(if is_empty { IndexTemplateError::Empty } else { IndexTemplateError::NoPrefix });
+            return Err(if is_empty {
+                IndexTemplateError::Empty
+            } else {
+                IndexTemplateError::NoPrefix
+            });
         };
         let stem = prefix.trim_end_matches(SEPARATORS);
         if stem.is_empty() {

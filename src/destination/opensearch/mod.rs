@@ -11,10 +11,12 @@ use crate::destination::{Answer, Destination, RetryReason, Trouble, Verdict};
 
 pub mod auth;
 pub mod config;
+pub mod engine;
 pub mod nodes;
 pub mod request;
 pub mod response;
-
+pub mod setup;
+pub mod template;
 pub mod verdict;
 
 use config::{BuildError, OpenSearchConfig};
