@@ -32,8 +32,6 @@ const POISON_ATTEMPTS: u32 = 10;
 /// … over at least this long, while others to its index pass, is poison (DESIGN §8).
 const POISON_AFTER: Duration = Duration::from_secs(600);
 
-const OVERSIZED: &str = "alone it is more than the engine admits at once";
-
 /// What the pool is to do next.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -269,15 +267,10 @@ impl Dispatcher {
             self.holds.unanswered(now, scope, batch, fastrand::f64());
             return;
         }
-        if reason == RetryReason::Oversized {
-            // Waiting changes nothing: only smaller parts may pass.
-            return match batch.len() {
-                0 | 1 => self.bury(batch, RefusalReason::TooLarge, OVERSIZED),
-                _ => self.halve(batch),
-            };
-        }
         let is_server_error = reason == RetryReason::ServerError;
-        if is_server_error && batch.len() > 1 && batch.attempts >= HALVE_AFTER {
+        let smaller_may_pass =
+            reason == RetryReason::Oversized || is_server_error && batch.attempts >= HALVE_AFTER;
+        if smaller_may_pass && batch.len() > 1 {
             self.halve(batch);
         } else if is_server_error && self.is_poison(now, &batch) {
             let error = "alone answered with 5xx again and again while others to its index pass";

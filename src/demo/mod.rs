@@ -5,3 +5,5 @@ pub mod endpoint;
 pub mod generator;
 pub mod ledger;
 pub mod log_group;
+mod report;
+pub mod session;

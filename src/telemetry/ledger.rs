@@ -83,6 +83,12 @@ impl Accounts {
         of(&self.dead_lettered, destination)
     }
 
+    /// Events let go of without a fate.
+    #[must_use]
+    pub fn abandoned_at(&self, destination: DestinationId) -> u64 {
+        of(&self.abandoned, destination)
+    }
+
     /// Checks the identity of DESIGN §1; `fan_out` is the number of destinations of each route.
     ///
     /// # Errors

@@ -6,6 +6,9 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+mod facts_bulk_errors;
+mod fake_bulk;
+mod opensearch;
 mod kinesis_source;
 mod facts_documents;
 mod tidy;

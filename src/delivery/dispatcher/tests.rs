@@ -148,6 +148,18 @@ fn too_large_is_halved_down_to_the_item_at_fault() {
 }
 
 #[test]
+fn items_that_are_too_much_together_go_in_smaller_parts() {
+    let (batch, _acks, account) = batch_of(Framing::Bulk, &[16]);
+    let mut run = Run::new(true);
+    run.dispatcher.offer(batch);
+    let oversized = |_: &str, _: &str| Verdict::Retry(RetryReason::Oversized);
+    run.run(100, |batch| if batch.len() > 4 { each(batch, oversized) } else { all_created(batch) });
+    assert_eq!(run.delivered.len(), 16);
+    assert!(run.buried.is_empty());
+    ended(&account);
+}
+
+#[test]
 fn a_firewall_that_refuses_one_item_costs_one_dead_letter() {
     let (batch, _acks, account) = batch_of(Framing::Bulk, &[8]);
     let mut run = Run::new(true);

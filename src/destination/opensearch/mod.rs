@@ -7,14 +7,16 @@ use url::Url;
 
 use crate::batch::{Batch, Framing};
 use crate::clock::Clock;
-use crate::destination::{Answer, Destination, RetryReason, Trouble};
+use crate::destination::{Answer, Destination, RetryReason, Trouble, Verdict};
 
 pub mod auth;
 pub mod config;
+pub mod engine;
 pub mod nodes;
 pub mod request;
 pub mod response;
-
+pub mod setup;
+pub mod template;
 pub mod verdict;
 
 use config::{BuildError, OpenSearchConfig};
@@ -110,7 +112,7 @@ fn read(reply: &Reply, batch: &Batch) -> Answer {
     if (200..=299).contains(&reply.status) {
         let indices = batch.items().iter().filter_map(|item| batch.index_of(item));
         return match response::read_items(&reply.body, indices) {
-            Ok(verdicts) => Answer::Items(verdicts),
+            Ok(verdicts) => alone(verdicts),
             Err(error) => Answer::Whole(Trouble::Retry {
                 reason: RetryReason::Unreadable,
                 retry_after: reply.retry_after,
@@ -126,6 +128,16 @@ fn read(reply: &Reply, batch: &Batch) -> Answer {
         *retry_after = reply.retry_after;
     }
     Answer::Whole(trouble)
+}
+
+/// An item that cannot be admitted together with others may pass alone; the only one of its
+/// request will never.
+fn alone(verdicts: Vec<Verdict>) -> Answer {
+    if verdicts == [Verdict::Retry(RetryReason::Oversized)] {
+        let error = "more than the engine can ever admit at once".to_owned();
+        return Answer::Whole(Trouble::TooLarge { error });
+    }
+    Answer::Items(verdicts)
 }
 
 /// The index of the batch that the answer names, as `[index]` or as `"index":"index"`. A concrete

@@ -1,0 +1,239 @@
+//! The OpenSearch destination against a scripted engine, over real sockets.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use logweir::ack::ShardAcks;
+use logweir::batch::{Account, Batch, BatchBuilder, Entry, Framing};
+use logweir::clock::Clock;
+use logweir::destination::opensearch::OpenSearch;
+use logweir::destination::{
+    Answer, Destination, HoldReason, HoldScope, RetryReason, Trouble, Verdict,
+};
+use logweir::event::{
+    DestinationId, Moment, RouteId, SequenceNumber, ShardId, StreamName, Timestamp,
+};
+use logweir::fate::{Delivery, RefusalReason};
+use logweir::memory::{BodyBudget, FetchPermit};
+use logweir::record::{Origin, Place, Record};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use crate::fake_bulk::{FakeBulk, Script, html_forbidden, item, item_error, whole};
+
+const CREATED: Verdict = Verdict::Delivered(Delivery::Created);
+const PRESENT: Verdict = Verdict::Delivered(Delivery::AlreadyPresent);
+
+/// A batch of `count` documents with ids 0, 1, … in index `logs-1`.
+fn batch(count: u32) -> Batch {
+    let acks = Arc::new(ShardAcks::default());
+    let place = Place {
+        stream: StreamName::new("test"),
+        region: "eu-west-1".to_owned(),
+        shard: ShardId::new("shardId-000000000000"),
+    };
+    let at = SequenceNumber::new("1");
+    let origin = Origin::Shard(Arc::clone(&acks), acks.open(at.clone()));
+    let at = (Arc::new(place), at, Timestamp(1_700_000_000_000));
+    let ack = Record::begin(Bytes::new(), at, origin, FetchPermit::default());
+    let account = Account { ledger: Arc::default(), destination: DestinationId(0) };
+    let permit = BodyBudget::new(1 << 20, || {}).try_reserve(1 << 20).unwrap();
+    let mut builder = BatchBuilder::open(Framing::Bulk, account, permit, Moment::default());
+    let index: Arc<str> = "logs-1".into();
+    for event in 0..count {
+        let id = event.to_string();
+        let entry = Entry { ack: &ack, event, route: RouteId(0), index: &index, id: &id };
+        builder.push(entry, |out| write!(out, "{{\"n\":{event}}}").unwrap());
+    }
+    ack.settle();
+    builder.seal()
+}
+
+fn destination(table: &str) -> OpenSearch {
+    OpenSearch::build(toml::from_str(table).unwrap(), Clock::start()).unwrap()
+}
+
+fn of(fake: &FakeBulk) -> OpenSearch {
+    destination(&format!("url = '{}'\ntimeout = '20s'", fake.url()))
+}
+
+fn retry_of(answer: &Answer) -> (RetryReason, Option<Duration>) {
+    let Answer::Whole(Trouble::Retry { reason, retry_after, .. }) = answer else {
+        panic!("no retry: {answer:?}")
+    };
+    (*reason, *retry_after)
+}
+
+#[tokio::test]
+async fn what_is_sent_is_stored_and_sent_again_is_there_already() {
+    let fake = FakeBulk::start().await;
+    let table = format!("url = '{}'\nauth.basic = {{ user = 'u', password = 'p' }}", fake.url());
+    let (destination, mut batch) = (destination(&table), batch(2));
+    assert_eq!(destination.send(&mut batch).await, Answer::Items(vec![CREATED, CREATED]));
+    assert_eq!(destination.send(&mut batch).await, Answer::Items(vec![PRESENT, PRESENT]));
+    assert_eq!(fake.documents()[&("logs-1".to_owned(), "1".to_owned())], json!({"n": 1}));
+    let seen = &fake.requests()[0];
+    assert_eq!(seen.uri, "/_bulk?filter_path=errors,items.*.status,items.*.error");
+    assert_eq!(seen.headers["content-type"], "application/x-ndjson");
+    assert_eq!(seen.headers["authorization"], "Basic dTpw");
+    assert_eq!(seen.headers["user-agent"], concat!("logweir/", env!("CARGO_PKG_VERSION")));
+    assert_eq!(seen.body, batch.body());
+}
+
+#[tokio::test]
+async fn each_item_gets_its_own_verdict() {
+    let fake = FakeBulk::start().await;
+    let never = "operation_bytes=9, max_coordinating_and_primary_bytes=8";
+    fake.answer([item(201), item(429), item(400), item(403)]);
+    fake.answer([item_error(429, "rejected_execution_exception", never)]);
+    let destination = of(&fake);
+    let Answer::Items(verdicts) = destination.send(&mut batch(5)).await else { panic!("whole") };
+    assert_eq!(verdicts[0], CREATED);
+    assert_eq!(verdicts[1], Verdict::Retry(RetryReason::Busy));
+    let Verdict::Refused(refusal) = &verdicts[2] else { panic!("{verdicts:?}") };
+    assert_eq!(refusal.reason, RefusalReason::Mapping);
+    let Verdict::Hold(hold) = &verdicts[3] else { panic!("{verdicts:?}") };
+    let scope = HoldScope::Index("logs-1".into());
+    assert_eq!((&hold.scope, hold.reason), (&scope, HoldReason::WriteBlock));
+    assert_eq!(verdicts[4], CREATED);
+    let answer = destination.send(&mut batch(1)).await;
+    assert!(matches!(answer, Answer::Whole(Trouble::TooLarge { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_failure_of_the_whole_request_is_one_trouble() {
+    let fake = FakeBulk::start().await;
+    let destination = of(&fake);
+    fake.answer(whole(503, &json!({"error": "busy"})).header("retry-after", "7"));
+    let answer = destination.send(&mut batch(1)).await;
+    assert_eq!(retry_of(&answer), (RetryReason::ServerError, Some(Duration::from_secs(7))));
+    fake.answer(html_forbidden());
+    let answer = destination.send(&mut batch(1)).await;
+    assert!(matches!(answer, Answer::Whole(Trouble::Refused(_))), "{answer:?}");
+    fake.answer(whole(403, &json!({"Message": "User: anonymous is not authorized"})));
+    fake.answer(whole(
+        404,
+        &json!({"error": {"type": "index_not_found_exception",
+        "reason": "no such index", "index": "logs-1"}}),
+    ));
+    for expected in [HoldScope::Destination, HoldScope::Index("logs-1".into())] {
+        let answer = destination.send(&mut batch(1)).await;
+        let Answer::Whole(Trouble::Hold(hold)) = answer else { panic!("{answer:?}") };
+        assert_eq!(hold.scope, expected);
+    }
+    fake.max_body(10);
+    let answer = destination.send(&mut batch(1)).await;
+    assert!(matches!(answer, Answer::Whole(Trouble::TooLarge { .. })), "{answer:?}");
+    assert_eq!(fake.count(), 0);
+}
+
+#[tokio::test]
+async fn without_a_whole_answer_nothing_is_assumed_delivered() {
+    let fake = FakeBulk::start().await;
+    let destination = of(&fake);
+    for script in [Script::CloseBefore, Script::CloseAfterStoring, Script::CloseMidAnswer] {
+        fake.answer(script.clone());
+        let answer = destination.send(&mut batch(3)).await;
+        assert_eq!(retry_of(&answer).0, RetryReason::Connection, "{script:?}");
+    }
+    fake.answer(whole(200, &json!({"login": "please"})));
+    assert_eq!(retry_of(&destination.send(&mut batch(3)).await).0, RetryReason::Unreadable);
+    fake.answer(Script::OneItemShort);
+    let Answer::Items(verdicts) = destination.send(&mut batch(3)).await else { panic!("whole") };
+    assert_eq!(verdicts.len(), 2);
+    assert_eq!(fake.count(), 3);
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_costs_no_more_than_the_timeout() {
+    let fake = FakeBulk::start().await;
+    fake.answer(Script::Hang);
+    let destination = destination(&format!("url = '{}'\ntimeout = '200ms'", fake.url()));
+    assert_eq!(retry_of(&destination.send(&mut batch(1)).await).0, RetryReason::Timeout);
+    assert_eq!(fake.count(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (fake, elsewhere) = (FakeBulk::start().await, FakeBulk::start().await);
+    fake.answer(whole(307, &json!({})).header("location", elsewhere.url()));
+    let answer = of(&fake).send(&mut batch(1)).await;
+    assert!(matches!(answer, Answer::Whole(Trouble::Refused(_))), "{answer:?}");
+    assert!(elsewhere.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_dead_node_is_left_out_while_the_others_work() {
+    let fake = FakeBulk::start().await;
+    // A port that nobody listens on any more.
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let destination = destination(&format!("urls = ['http://{dead}', '{}']", fake.url()));
+    let mut failed = 0;
+    for _ in 0..8 {
+        if matches!(destination.send(&mut batch(1)).await, Answer::Whole(_)) {
+            failed += 1;
+        }
+    }
+    assert!((2..=3).contains(&failed), "{failed} requests went to the dead node");
+    assert_eq!(destination.ejected_nodes(), 1);
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let fake = FakeBulk::start().await;
+    let destination = of(&fake);
+    for _ in 0..3 {
+        destination.send(&mut batch(1)).await;
+    }
+    assert_eq!((fake.requests().len(), fake.connections()), (3, 1));
+}
+
+/// A certificate authority, and a server certificate of it for `localhost`.
+fn authority() -> (String, ServerConfig) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = server.signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    (pem, config)
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_given_authority_is_trusted_and_no_other() {
+    let (pem, config) = authority();
+    let fake = FakeBulk::start_tls(config).await;
+    let send_trusting = async |pem: &str| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(pem.as_bytes()).unwrap();
+        let ca = file.path().display();
+        destination(&format!("url = '{}'\nca_file = '{ca}'", fake.url())).send(&mut batch(1)).await
+    };
+    assert_eq!(send_trusting(&pem).await, Answer::Items(vec![CREATED]));
+    let answer = send_trusting(&authority().0).await;
+    assert_eq!(retry_of(&answer).0, RetryReason::Connection);
+    let Answer::Whole(Trouble::Retry { error, .. }) = answer else { unreachable!() };
+    assert!(error.contains("certificate"), "the error tells what is wrong: {error}");
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[test]
+fn a_file_without_certificates_is_refused() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"not a certificate").unwrap();
+    let table = format!("url = 'https://localhost'\nca_file = '{}'", file.path().display());
+    let error = OpenSearch::build(toml::from_str(&table).unwrap(), Clock::start()).unwrap_err();
+    assert!(error.to_string().contains("no certificates"), "{error}");
+}
