@@ -38,3 +38,4 @@ pub mod admin;
 pub mod config;
 pub mod app;
 pub mod demo;
+pub mod cli;

@@ -1,3 +1,7 @@
-//! The `logweir` binary.
+//! The `logweir` binary: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    logweir::cli::main().into()
+}

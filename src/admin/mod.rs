@@ -28,7 +28,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::ledger_metrics::Names;
 
-pub use self::summary::Summary;
+pub use self::summary::{DestinationSummary, Summary};
 
 /// A loop that has not come round for this long is stuck.
 const STUCK: Duration = Duration::from_secs(60);

@@ -1,27 +1,30 @@
 //! What no stage can count alone: memory, time parked, letters in store, the build.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, GaugeVec, IntGaugeVec, Opts};
 
 use crate::dead_letter::sqlite::LetterStore;
-use crate::encode::Shared;
 use crate::event::DestinationName;
 use crate::memory::{BodyBudget, FetchBudget};
 
 pub(super) struct DaemonMetrics {
-    pub(super) shared: Arc<Shared>,
+    pub(super) parked_milliseconds: Arc<AtomicU64>,
     pub(super) fetch: (FetchBudget, usize),
     pub(super) bodies: Vec<(DestinationName, Arc<BodyBudget>)>,
     pub(super) letters: LetterStore,
+    pub(super) desc: Desc,
 }
 
 impl Collector for DaemonMetrics {
+    // The registry tells collectors apart by their descriptions; which families there are is
+    // known only when they are collected.
     fn desc(&self) -> Vec<&Desc> {
-        Vec::new()
+        vec![&self.desc]
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -31,12 +34,17 @@ impl Collector for DaemonMetrics {
 }
 
 impl DaemonMetrics {
+    pub(super) fn desc() -> prometheus::Result<Desc> {
+        let (name, help) = ("logweir_daemon".to_owned(), "The daemon as a whole.".to_owned());
+        Desc::new(name, help, Vec::new(), HashMap::new())
+    }
+
     fn families(&self) -> prometheus::Result<Vec<MetricFamily>> {
         let mut all = self.memory()?;
         let help = "Time that records were parked or blocked, by stage.";
         let blocked =
             CounterVec::new(Opts::new("logweir_blocked_seconds_total", help), &["stage"])?;
-        let parked = self.shared.parked_milliseconds.load(Ordering::Relaxed) as f64 / 1000.0;
+        let parked = self.parked_milliseconds.load(Ordering::Relaxed) as f64 / 1000.0;
         blocked.get_metric_with_label_values(&["encode"])?.inc_by(parked);
         all.extend(blocked.collect());
         // A store that cannot be read is missing from the page, as it is from the disk.

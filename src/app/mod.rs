@@ -368,15 +368,16 @@ impl Parts {
         Ok(handles.collect())
     }
 
-    fn register(&self, shared: &Arc<Shared>, fetch: &FetchBudget) -> prometheus::Result<()> {
+    fn register(&self, shared: &Shared, fetch: &FetchBudget) -> prometheus::Result<()> {
         let names = self.names.clone();
-        let ledger = LedgerMetrics::new(Arc::clone(&self.ledger), names);
+        let ledger = LedgerMetrics::new(Arc::clone(&self.ledger), names)?;
         self.registry.register(Box::new(ledger))?;
         let memory = metrics::DaemonMetrics {
-            shared: Arc::clone(shared),
+            parked_milliseconds: Arc::clone(&shared.parked_milliseconds),
             fetch: (fetch.clone(), self.config.memory.fetch.0),
             bodies: self.budgets.clone(),
             letters: self.letters.clone(),
+            desc: metrics::DaemonMetrics::desc()?,
         };
         self.registry.register(Box::new(memory))
     }

@@ -77,8 +77,9 @@ pub struct Shared {
     pub clock: Clock,
     /// How far records may expand.
     pub limits: ExpandLimits,
-    /// Seconds, in milliseconds, that records were parked.
-    pub parked_milliseconds: AtomicU64,
+    /// How long records were parked, in milliseconds. Shared on its own: whoever counts must not
+    /// keep the outlets, whose end is the end of the pools.
+    pub parked_milliseconds: Arc<AtomicU64>,
     large: LargeSlot,
 }
 
@@ -99,7 +100,7 @@ impl Shared {
             ledger,
             clock,
             limits: ExpandLimits::default(),
-            parked_milliseconds: AtomicU64::new(0),
+            parked_milliseconds: Arc::default(),
             large: LargeSlot::default(),
         }
     }

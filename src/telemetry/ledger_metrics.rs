@@ -1,6 +1,6 @@
 //! Shows the ledger on /metrics: all its counts as of one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
@@ -38,20 +38,26 @@ impl Names {
 pub struct LedgerMetrics {
     ledger: Arc<Ledger>,
     names: Names,
+    desc: Desc,
 }
 
 impl LedgerMetrics {
     /// Shows a ledger.
-    #[must_use]
-    pub fn new(ledger: Arc<Ledger>, names: Names) -> Self {
-        Self { ledger, names }
+    ///
+    /// # Errors
+    /// Never: the name is a constant.
+    pub fn new(ledger: Arc<Ledger>, names: Names) -> prometheus::Result<Self> {
+        let (name, help) = ("logweir_ledger".to_owned(), "The fates of events.".to_owned());
+        let desc = Desc::new(name, help, Vec::new(), HashMap::new())?;
+        Ok(Self { ledger, names, desc })
     }
 }
 
 impl Collector for LedgerMetrics {
-    // Without descriptions the registry cannot check for names taken twice; they are all here.
+    // The registry tells collectors apart by their descriptions; which families there are is
+    // known only when they are collected.
     fn desc(&self) -> Vec<&Desc> {
-        Vec::new()
+        vec![&self.desc]
     }
 
     fn collect(&self) -> Vec<MetricFamily> {

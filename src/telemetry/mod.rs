@@ -3,4 +3,5 @@
 pub mod chain;
 pub mod ledger;
 pub mod ledger_metrics;
+pub mod log;
 pub mod rate_limit;

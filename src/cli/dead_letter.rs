@@ -1,0 +1,181 @@
+//! `logweir dead-letter list | show | drop`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::dead_letter::Letter;
+use crate::dead_letter::sqlite::{Filter, LetterStore};
+use crate::state::{Access, State};
+use crate::units::Period;
+
+use super::{ConfigFile, Exit, failed};
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLetterCommand {
+    /// List them, the last attempted first.
+    List(ListArgs),
+    /// Show one whole: the event, where it was to go, and what was said.
+    Show(ShowArgs),
+    /// Throw them away for good.
+    Drop(DropArgs),
+}
+
+/// Which letters are meant; all that is given must agree.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Which {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Only those of this reason, such as mapping or too_large.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only those of this route.
+    #[arg(long)]
+    route: Option<String>,
+    /// Only those of this destination.
+    #[arg(long)]
+    destination: Option<String>,
+    /// Only those last attempted longer ago than this, such as 12h or 7d.
+    #[arg(long, value_name = "AGE")]
+    older_than: Option<Period>,
+    /// Only those last attempted within this.
+    #[arg(long, value_name = "AGE")]
+    newer_than: Option<Period>,
+}
+
+/// How letters are listed.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    which: Which,
+    /// At most this many.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: usize,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which letter is shown.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ShowArgs {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Its id, or the start of it.
+    id: String,
+}
+
+/// What is dropped.
+#[derive(Clone, Debug, Args)]
+pub(super) struct DropArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Do it. Without this, only says how many there are.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) fn dead_letter(command: &DeadLetterCommand) -> Result<Exit, Exit> {
+    match command {
+        DeadLetterCommand::List(args) => list(args),
+        DeadLetterCommand::Show(args) => show(args),
+        DeadLetterCommand::Drop(args) => drop_letters(args),
+    }
+}
+
+fn store(file: &ConfigFile, access: Access) -> Result<LetterStore, Exit> {
+    let config = file.load()?;
+    let state = State::open(&config.state, access);
+    let state = state.map_err(|error| failed(Exit::Unavailable, &error))?;
+    Ok(LetterStore::new(state, config.dead_letters))
+}
+
+impl Which {
+    fn filter(&self) -> Filter {
+        let age = |age: Option<Period>| -> Option<Duration> { age.map(|age| age.0) };
+        Filter {
+            reason: self.reason.clone(),
+            route: self.route.clone(),
+            destination: self.destination.clone(),
+            id: None,
+            older_than: age(self.older_than),
+            newer_than: age(self.newer_than),
+        }
+    }
+}
+
+fn list(args: &ListArgs) -> Result<Exit, Exit> {
+    let store = store(&args.which.file, Access::Inspect)?;
+    let filter = args.which.filter();
+    let letters = store.list_blocking(&filter, args.limit);
+    let letters = letters.map_err(|error| failed(Exit::Unavailable, &error))?;
+    if args.json {
+        for letter in &letters {
+            println!("{}", serde_json::to_string(letter).map_err(|e| failed(Exit::Software, &e))?);
+        }
+        return Ok(Exit::Clean);
+    }
+    let all = store.count_blocking(&filter).map_err(|error| failed(Exit::Unavailable, &error))?;
+    if all == 0 {
+        println!("no dead letters");
+        return Ok(Exit::Clean);
+    }
+    println!("{:<14}{:<26}{:<18}{:<14}{:<12}error", "id", "last attempt", "reason", "route", "to");
+    letters.iter().for_each(print_row);
+    let shown = letters.len();
+    if (shown as u64) < all {
+        println!("… {shown} of {all}; --limit shows more");
+    }
+    println!("`logweir dead-letter show ID` shows one whole");
+    Ok(Exit::Clean)
+}
+
+fn print_row(letter: &Letter) {
+    let Letter { id, at, reason, error, .. } = letter;
+    let id: String = id.chars().take(12).collect();
+    let route = letter.route.as_deref().unwrap_or("–");
+    let to = letter.destination.as_deref().unwrap_or("–");
+    let error: String = error.chars().take(100).collect();
+    println!("{id:<14}{at:<26}{reason:<18}{route:<14}{to:<12}{error}");
+}
+
+fn show(args: &ShowArgs) -> Result<Exit, Exit> {
+    let store = store(&args.file, Access::Inspect)?;
+    let filter = Filter { id: Some(args.id.clone()), ..Filter::default() };
+    let letters = store.list_blocking(&filter, 2);
+    let letters = letters.map_err(|error| failed(Exit::Unavailable, &error))?;
+    match letters.as_slice() {
+        [letter] => {
+            let json = serde_json::to_string_pretty(letter);
+            println!("{}", json.map_err(|error| failed(Exit::Software, &error))?);
+            Ok(Exit::Clean)
+        }
+        [] => {
+            eprintln!("error: there is no dead letter `{}`: `dead-letter list` shows all", args.id);
+            Err(Exit::Usage)
+        }
+        [_, ..] => {
+            eprintln!(
+                "error: more than one dead letter begins with `{}`: give more of it",
+                args.id
+            );
+            Err(Exit::Usage)
+        }
+    }
+}
+
+fn drop_letters(args: &DropArgs) -> Result<Exit, Exit> {
+    let store = store(&args.which.file, Access::Edit)?;
+    let filter = args.which.filter();
+    if !args.yes {
+        let count = store.count_blocking(&filter);
+        let count = count.map_err(|error| failed(Exit::Unavailable, &error))?;
+        println!("would drop {count} dead letters; --yes does it");
+        return Ok(Exit::Clean);
+    }
+    let dropped = store.drop_blocking(&filter);
+    let dropped = dropped.map_err(|error| failed(Exit::Unavailable, &error))?;
+    println!("dropped {dropped} dead letters");
+    Ok(Exit::Clean)
+}

@@ -1,0 +1,124 @@
+//! The command line: what can be asked, and how an answer becomes an exit code.
+
+mod dead_letter;
+mod demo;
+mod health;
+mod run;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::telemetry::chain::Chain;
+
+/// How a command ended. The codes are those of sysexits.h where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All done, a drained Ctrl-C included.
+    Clean = 0,
+    /// Cut short, or not all done.
+    Partly = 1,
+    /// The configuration or the command line is wrong.
+    Usage = 64,
+    /// Something that is needed is not there: the state is locked, an endpoint does not answer.
+    Unavailable = 69,
+    /// An identity that must hold does not.
+    Software = 70,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// CloudWatch Logs out of Kinesis into OpenSearch, Elasticsearch or SQLite, with every event
+/// accounted for.
+#[derive(Debug, Parser)]
+#[command(name = "logweir", version, after_help = EXAMPLES, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  logweir demo                                  see the whole path work, without AWS or a cluster
+  logweir validate --config ./logweir.toml      check a configuration
+  logweir run                                   run the daemon with /etc/logweir/logweir.toml
+  logweir dead-letter list --reason mapping     what a destination would not take, and why
+
+Exit codes: 0 clean · 1 cut short or not all done · 64 bad configuration or command line ·
+69 something needed is not available · 70 an identity that must hold does not";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: read the streams, deliver every event, until SIGTERM or Ctrl-C.
+    ///
+    /// A first signal drains: nothing more is read, and what was read gets its fate within
+    /// `shutdown.deadline`. A second one cuts short: what has no fate is read again next time.
+    /// SIGHUP reads `log.level` again.
+    Run(ConfigFile),
+    /// Check a configuration and say what is wrong with it.
+    Validate(ConfigFile),
+    /// See the whole path work on this machine: a Kinesis endpoint, generated logs, and the daemon.
+    Demo(demo::DemoArgs),
+    /// Look at events that could not be delivered, and send or throw them away.
+    #[command(subcommand)]
+    DeadLetter(dead_letter::DeadLetterCommand),
+    /// Ask a running daemon whether it lives and is ready, as container checks do.
+    Health(health::HealthArgs),
+}
+
+/// The configuration that a command works with.
+#[derive(Clone, Debug, Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "/etc/logweir/logweir.toml")]
+    #[arg(env = "LOGWEIR_CONFIG")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, Exit> {
+        Config::load(&self.config, |name| std::env::var(name).ok()).map_err(|problem| {
+            eprintln!("error: {problem}");
+            Exit::Usage
+        })
+    }
+}
+
+/// Runs the command that the arguments of the process name.
+#[must_use]
+pub fn main() -> Exit {
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Clean };
+            // Nothing can be done about a closed terminal.
+            _ = error.print();
+            return exit;
+        }
+    };
+    let exit = match command_line.command {
+        Command::Run(file) => run::run(&file),
+        Command::Validate(file) => run::validate(&file),
+        Command::Demo(args) => demo::demo(&args),
+        Command::DeadLetter(command) => dead_letter::dead_letter(&command),
+        Command::Health(args) => health::health(&args),
+    };
+    exit.unwrap_or_else(|exit| exit)
+}
+
+/// Shows an error with its causes, as the reason for an exit.
+fn failed(exit: Exit, error: &(dyn std::error::Error + 'static)) -> Exit {
+    eprintln!("error: {}", Chain(error));
+    exit
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| failed(Exit::Unavailable, &error))
+}

@@ -1,0 +1,78 @@
+//! `logweir run` and `logweir validate`.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::app::{App, AppError, Outcome};
+use crate::config::{Config, LogFormat};
+use crate::shutdown::Shutdown;
+use crate::telemetry::chain::Chain;
+use crate::telemetry::log::LogLevel;
+
+use super::signals::StopSignals;
+use super::{ConfigFile, Exit, failed, runtime};
+
+pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
+    let config = file.load()?;
+    for warning in &config.warnings {
+        println!("warning: {warning}");
+    }
+    let (streams, routes) = (config.streams.len(), config.routes.len());
+    let destinations = config.destinations.len();
+    let name = file.config.display();
+    println!("{name}: valid: {streams} streams, {routes} routes, {destinations} destinations");
+    Ok(Exit::Clean)
+}
+
+pub(super) fn run(file: &ConfigFile) -> Result<Exit, Exit> {
+    let config = file.load()?;
+    let level = LogLevel::start(&config.log.level, config.log.format == LogFormat::Json);
+    let level = level.map_err(|error| failed(Exit::Usage, &error))?;
+    runtime()?.block_on(daemon(file, config, level))
+}
+
+async fn daemon(file: &ConfigFile, config: Config, level: LogLevel) -> Result<Exit, Exit> {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let signals = StopSignals::catch().map_err(|error| failed(Exit::Unavailable, &error))?;
+    let shutdown = Shutdown::default();
+    let app = App::start(config, shutdown.clone(), None).await;
+    let app = app.map_err(|error| failed(exit_of(&error), &error))?;
+    info!(version = env!("CARGO_PKG_VERSION"), "started");
+    let outcome = tokio::select! {
+        outcome = app.finish() => outcome,
+        () = signals.obey(shutdown) => Outcome::CutShort,
+        () = reload_level(file, &level) => Outcome::CutShort,
+    };
+    Ok(match outcome {
+        Outcome::Drained => Exit::Clean,
+        Outcome::CutShort => Exit::Partly,
+    })
+}
+
+fn exit_of(error: &AppError) -> Exit {
+    match error {
+        AppError::OpenSearch { .. } | AppError::Sqlite { .. } => Exit::Usage,
+        AppError::State { .. }
+        | AppError::Listen { .. }
+        | AppError::Metrics { .. }
+        | AppError::Threads { .. } => Exit::Unavailable,
+    }
+}
+
+/// On SIGHUP, reads `log.level` again; nothing else changes while the daemon runs.
+async fn reload_level(file: &ConfigFile, level: &LogLevel) {
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+        return std::future::pending().await;
+    };
+    while hang_up.recv().await.is_some() {
+        match Config::load(&file.config, |name| std::env::var(name).ok()) {
+            Ok(config) => match level.set(&config.log.level) {
+                Ok(()) => info!(level = config.log.level, "the log level was read again"),
+                Err(error) => error!(error = %Chain(&error), "the log level stays as it was"),
+            },
+            Err(problem) => error!(%problem, "the log level stays as it was"),
+        }
+    }
+}
