@@ -35,6 +35,12 @@ impl FetchBudget {
         ShardBudget { own: Arc::new(Semaphore::new(SHARD_SHARE)), budget: self.clone() }
     }
 
+    /// Bytes of the common rest that pages and records hold.
+    #[must_use]
+    pub fn common_taken(&self) -> usize {
+        self.common_size - self.common_free()
+    }
+
     /// Bytes of the common rest that nobody holds.
     #[must_use]
     pub fn common_free(&self) -> usize {

@@ -1,7 +1,14 @@
 //! Events and records that cannot be delivered, kept so that they can be understood and sent again.
 
+mod config;
+mod letter;
+pub mod sqlite;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+pub use self::config::DeadLettersConfig;
+pub use self::letter::{Refused, refused};
 
 /// Where on its way a record or event failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,22 +69,15 @@ pub struct Letter {
     pub attempts: u32,
     /// When it first failed (ISO-8601).
     pub first_attempt_at: String,
-    /// What is to be sent again.
-    #[serde(flatten)]
-    pub content: Content,
+    /// The log event that is to be sent again; none for a record that was never decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// The whole record in base64, where it was never decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
     /// The document that was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<Box<RawValue>>,
-}
-
-/// What a letter keeps of what was read.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Content {
-    /// One log event with its envelope.
-    Source(Source),
-    /// A whole record, in base64.
-    Raw(String),
 }
 
 /// A log event with the fields of its envelope, under their CloudWatch Logs names.

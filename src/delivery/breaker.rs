@@ -20,7 +20,7 @@ const AT_LEAST: u64 = 100;
 
 /// The breakers of all routes at one destination.
 #[derive(Clone, Debug)]
-pub struct Breaker {
+pub(super) struct Breaker {
     enabled: bool,
     routes: BTreeMap<RouteId, Window>,
 }
@@ -39,18 +39,18 @@ struct Step {
 impl Breaker {
     /// A breaker that never trips unless `enabled`.
     #[must_use]
-    pub fn new(enabled: bool) -> Self {
+    pub(super) fn new(enabled: bool) -> Self {
         Self { enabled, routes: BTreeMap::new() }
     }
 
     /// Takes in that `events` of a route were accepted.
-    pub fn accepted(&mut self, route: RouteId, events: u64) {
+    pub(super) fn accepted(&mut self, route: RouteId, events: u64) {
         self.routes.entry(route).or_default().last().events += events;
     }
 
     /// Whether `events` more refusals for `reason` would be too many. If so they should be held;
     /// if not they are taken in.
-    pub fn refuses(&mut self, route: RouteId, reason: RefusalReason, events: u64) -> bool {
+    pub(super) fn refuses(&mut self, route: RouteId, reason: RefusalReason, events: u64) -> bool {
         if !self.enabled || !reason.counts_for_breaker() {
             self.accepted(route, events);
             return false;
@@ -68,7 +68,7 @@ impl Breaker {
     }
 
     /// Forgets a route's past, as when its hold ends.
-    pub fn reset(&mut self, route: RouteId) {
+    pub(super) fn reset(&mut self, route: RouteId) {
         self.routes.remove(&route);
     }
 }

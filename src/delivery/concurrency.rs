@@ -18,7 +18,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// The concurrency limit of one destination.
 #[derive(Clone, Debug)]
-pub struct Concurrency {
+pub(super) struct Concurrency {
     most: usize,
     limit: f64,
     best: Option<Duration>,
@@ -28,19 +28,19 @@ pub struct Concurrency {
 impl Concurrency {
     /// Starts with one request at a time; never exceeds `most`.
     #[must_use]
-    pub fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self { most: most.max(1), limit: 1.0, best: None, decreased: None }
     }
 
     /// Requests that may be under way at once.
     #[must_use]
-    pub fn limit(&self) -> usize {
+    pub(super) fn limit(&self) -> usize {
         // Between 1 and `most`, so the cast keeps the value.
         (self.limit as usize).clamp(1, self.most)
     }
 
     /// An answer came after `latency` and the destination was not busy.
-    pub fn answered(&mut self, now: Moment, latency: Duration) {
+    pub(super) fn answered(&mut self, now: Moment, latency: Duration) {
         // The best decays, so that a destination that became slower for good is accepted.
         let best = self.best.map_or(latency, |best| best.mul_f64(1.01).min(latency));
         self.best = Some(best);
@@ -52,7 +52,7 @@ impl Concurrency {
     }
 
     /// The destination said that it is busy, or did not answer.
-    pub fn busy(&mut self, now: Moment) {
+    pub(super) fn busy(&mut self, now: Moment) {
         self.decrease(now, 0.5);
     }
 

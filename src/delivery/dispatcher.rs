@@ -34,7 +34,7 @@ const POISON_AFTER: Duration = Duration::from_secs(600);
 
 /// What the pool is to do next.
 #[derive(Debug)]
-pub enum Step {
+pub(super) enum Step {
     /// Send a batch and report the answer.
     Send(Outgoing),
     /// Make these dead letters, then settle them.
@@ -45,19 +45,19 @@ pub enum Step {
 
 /// A batch to be sent.
 #[derive(Debug)]
-pub struct Outgoing {
+pub(super) struct Outgoing {
     /// The batch.
-    pub batch: Batch,
+    pub(super) batch: Batch,
     probes: Option<HoldScope>,
 }
 
 /// Something that the pool counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retried {
+pub(super) struct Retried {
     /// Why.
-    pub reason: RetryReason,
+    pub(super) reason: RetryReason,
     /// Events sent again.
-    pub events: usize,
+    pub(super) events: usize,
 }
 
 /// The state of one destination.
@@ -95,18 +95,18 @@ impl Dispatcher {
     }
 
     /// Takes in a batch from an encoder.
-    pub fn offer(&mut self, batch: Batch) {
+    pub(super) fn offer(&mut self, batch: Batch) {
         self.ready.push_back(batch);
     }
 
     /// Holds everything of a scope before it is sent, as when its template could not be
     /// installed. The hold ends like any other, by a probe that passes.
-    pub fn hold(&mut self, now: Moment, hold: Hold) {
+    pub(super) fn hold(&mut self, now: Moment, hold: Hold) {
         self.holds.begin(now, hold, fastrand::f64());
     }
 
     /// What to do now. Called until it says `Wait`.
-    pub fn step(&mut self, now: Moment) -> Step {
+    pub(super) fn step(&mut self, now: Moment) -> Step {
         self.give_up_indices(now);
         if let Some(refused) = self.buried.pop_front() {
             return Step::Bury(refused);
@@ -144,7 +144,7 @@ impl Dispatcher {
 
     /// Whether no batch is anywhere in it.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.in_flight == 0
             && self.ready.is_empty()
             && self.delayed.is_empty()
@@ -153,30 +153,36 @@ impl Dispatcher {
     }
 
     /// What is held now.
-    pub fn holds(&self) -> impl Iterator<Item = &Held> {
+    pub(super) fn holds(&self) -> impl Iterator<Item = &Held> {
         self.holds.iter()
     }
 
     /// Requests that may be under way at once.
     #[must_use]
-    pub fn limit(&self) -> usize {
+    pub(super) fn limit(&self) -> usize {
         self.concurrency.limit()
     }
 
     /// What was decided to be sent again since the last call.
-    pub fn take_retried(&mut self) -> Vec<Retried> {
+    pub(super) fn take_retried(&mut self) -> Vec<Retried> {
         std::mem::take(&mut self.retried)
     }
 
     /// Batches that are at the destination since the last call, each with the number of items
     /// that were there before. The caller settles them.
     #[must_use]
-    pub fn take_delivered(&mut self) -> Vec<(Batch, usize)> {
+    pub(super) fn take_delivered(&mut self) -> Vec<(Batch, usize)> {
         std::mem::take(&mut self.delivered)
     }
 
     /// Takes in the answer to a batch that `step` gave out.
-    pub fn answered(&mut self, now: Moment, sent: Outgoing, answer: Answer, latency: Duration) {
+    pub(super) fn answered(
+        &mut self,
+        now: Moment,
+        sent: Outgoing,
+        answer: Answer,
+        latency: Duration,
+    ) {
         self.in_flight -= 1;
         let Outgoing { mut batch, probes } = sent;
         batch.attempts += 1;
@@ -409,8 +415,8 @@ fn is_congestion(reason: RetryReason) -> bool {
         RetryReason::Busy | RetryReason::CircuitBreaker | RetryReason::Timeout => true,
         RetryReason::ServerError
         | RetryReason::Connection
-        | RetryReason::Oversized
-        | RetryReason::Unreadable => false,
+        | RetryReason::Unreadable
+        | RetryReason::Oversized => false,
     }
 }
 

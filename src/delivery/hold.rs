@@ -16,17 +16,17 @@ use crate::event::Moment;
 const PROBE: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) };
 
 /// An index that refuses writes for this long is given up, if other indices accept them.
-pub const GIVE_UP: Duration = Duration::from_secs(600);
+pub(super) const GIVE_UP: Duration = Duration::from_secs(600);
 
 /// One hold and what waits behind it.
 #[derive(Debug)]
-pub struct Held {
+pub(super) struct Held {
     /// Why.
-    pub hold: Hold,
+    pub(super) hold: Hold,
     /// Since when.
-    pub since: Moment,
+    pub(super) since: Moment,
     /// Whether items go to the dead letters now instead of waiting.
-    pub given_up: bool,
+    pub(super) given_up: bool,
     batches: Vec<Batch>,
     failures: u32,
     next_probe: Moment,
@@ -35,7 +35,7 @@ pub struct Held {
 
 /// All holds of one destination.
 #[derive(Debug, Default)]
-pub struct Holds(BTreeMap<HoldScope, Held>);
+pub(super) struct Holds(BTreeMap<HoldScope, Held>);
 
 /// Whether an item is in a scope.
 fn concerns(scope: &HoldScope, batch: &Batch, item: &Item) -> bool {
@@ -48,7 +48,7 @@ fn concerns(scope: &HoldScope, batch: &Batch, item: &Item) -> bool {
 
 impl Holds {
     /// Holds a scope, if it is not held yet.
-    pub fn begin(&mut self, now: Moment, hold: Hold, random: f64) -> &mut Held {
+    pub(super) fn begin(&mut self, now: Moment, hold: Hold, random: f64) -> &mut Held {
         self.0.entry(hold.scope.clone()).or_insert_with(|| Held {
             hold,
             since: now,
@@ -61,7 +61,7 @@ impl Holds {
     }
 
     /// Holds a batch for a reason; the hold begins if there is none of its scope yet.
-    pub fn hold(&mut self, now: Moment, hold: Hold, batch: Batch, random: f64) {
+    pub(super) fn hold(&mut self, now: Moment, hold: Hold, batch: Batch, random: f64) {
         let held = self.begin(now, hold.clone(), random);
         held.hold = hold;
         held.batches.push(batch);
@@ -69,7 +69,7 @@ impl Holds {
 
     /// Takes out of a batch that is about to be sent what is held. Returns the parts whose scope
     /// was given up, with the reason: they are dead letters.
-    pub fn intercept(&mut self, now: Moment, batch: &mut Batch) -> Vec<(Batch, Hold)> {
+    pub(super) fn intercept(&mut self, now: Moment, batch: &mut Batch) -> Vec<(Batch, Hold)> {
         let mut given_up = Vec::new();
         for (scope, held) in &mut self.0 {
             if batch.is_empty() {
@@ -98,7 +98,7 @@ impl Holds {
 
     /// The next probe that is due: the smallest batch of a hold, or one item of it where the
     /// breaker holds a route.
-    pub fn probe(&mut self, now: Moment) -> Option<(HoldScope, Batch)> {
+    pub(super) fn probe(&mut self, now: Moment) -> Option<(HoldScope, Batch)> {
         let (scope, held) = self.0.iter_mut().find(|(_, held)| {
             !held.probing && held.next_probe <= now && !held.batches.is_empty()
         })?;
@@ -122,7 +122,7 @@ impl Holds {
 
     /// The probe of a scope failed: its batch waits again, at the front. Where the scope was
     /// given up it is returned instead: it is dead letters.
-    pub fn failed(
+    pub(super) fn failed(
         &mut self,
         now: Moment,
         hold: Hold,
@@ -142,7 +142,7 @@ impl Holds {
     }
 
     /// The probe of a scope got no answer: its batch waits again, at the front.
-    pub fn unanswered(&mut self, now: Moment, scope: &HoldScope, batch: Batch, random: f64) {
+    pub(super) fn unanswered(&mut self, now: Moment, scope: &HoldScope, batch: Batch, random: f64) {
         let Some(held) = self.0.get_mut(scope) else { return };
         held.probing = false;
         held.failures += 1;
@@ -152,7 +152,7 @@ impl Holds {
 
     /// The probe of a scope, if one is still out, told nothing about it; the next one may go.
     /// A hold with nothing left behind it ends: the next item to come finds out.
-    pub fn unprobe(&mut self, now: Moment, scope: &HoldScope) {
+    pub(super) fn unprobe(&mut self, now: Moment, scope: &HoldScope) {
         let Some(held) = self.0.get_mut(scope).filter(|held| held.probing) else { return };
         held.probing = false;
         held.next_probe = now.after(PROBE.first);
@@ -162,13 +162,13 @@ impl Holds {
     }
 
     /// The probe of a scope passed: the hold ends, and what waited is returned.
-    pub fn release(&mut self, scope: &HoldScope) -> Vec<Batch> {
+    pub(super) fn release(&mut self, scope: &HoldScope) -> Vec<Batch> {
         self.0.remove(scope).map(|held| held.batches).unwrap_or_default()
     }
 
     /// Gives up the indices that refuse writes for longer than [`GIVE_UP`], if `accepts` says
     /// that another index has accepted an item since. Returns what waited for them.
-    pub fn give_up(
+    pub(super) fn give_up(
         &mut self,
         now: Moment,
         accepts: impl Fn(&HoldScope, Moment) -> bool,
@@ -188,7 +188,7 @@ impl Holds {
 
     /// When a probe is due next, or an index may be given up.
     #[must_use]
-    pub fn wake_at(&self, now: Moment) -> Option<Moment> {
+    pub(super) fn wake_at(&self, now: Moment) -> Option<Moment> {
         let waiting = self.0.values().filter(|held| !held.probing);
         let due = waiting.flat_map(|held| {
             let probe = (!held.batches.is_empty()).then_some(held.next_probe);
@@ -200,13 +200,13 @@ impl Holds {
     }
 
     /// What is held now.
-    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
         self.0.values()
     }
 
     /// Whether anything of this scope is held.
     #[must_use]
-    pub fn has(&self, scope: &HoldScope) -> bool {
+    pub(super) fn has(&self, scope: &HoldScope) -> bool {
         self.0.contains_key(scope)
     }
 }
@@ -214,7 +214,7 @@ impl Holds {
 impl Held {
     /// Events that wait behind it.
     #[must_use]
-    pub fn events(&self) -> usize {
+    pub(super) fn events(&self) -> usize {
         self.batches.iter().map(Batch::len).sum()
     }
 }

@@ -9,11 +9,11 @@ use crate::fate::{Delivery, RefusalReason};
 
 /// Items that the destination will never take, with the reason for each.
 #[derive(Debug)]
-pub struct Refused {
+pub(super) struct Refused {
     /// The items.
-    pub batch: Batch,
+    pub(super) batch: Batch,
     /// A reason for each item, in order.
-    pub refusals: Vec<Refusal>,
+    pub(super) refusals: Vec<Refusal>,
 }
 
 /// Whether the answer to a probe says that the hold of this scope is over.

@@ -30,8 +30,10 @@ impl DeliveryMetrics {
     /// When one of the names is taken.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let histogram = |name: &str, help: &str, buckets: Vec<f64>| {
-            let metric =
-                HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), &["destination"])?;
+            let metric = HistogramVec::new(
+                HistogramOpts::new(name, help).buckets(buckets),
+                &["destination"],
+            )?;
             registry.register(Box::new(metric.clone()))?;
             prometheus::Result::Ok(metric)
         };

@@ -161,15 +161,12 @@ impl<D: Destination> Pool<D> {
     }
 
     fn answered(&mut self, Answered { sent, answer, latency }: Answered) {
-        let name = self.around.name.as_str();
-        self.around
-            .metrics
-            .request_seconds
-            .with_label_values(&[name])
-            .observe(latency.as_secs_f64());
         if let Answer::Whole(trouble) = &answer {
             self.log_trouble(trouble);
         }
+        let name = self.around.name.as_str();
+        let seconds = self.around.metrics.request_seconds.with_label_values(&[name]);
+        seconds.observe(latency.as_secs_f64());
         debug!(destination = name, events = sent.batch.len(), ?latency, "answered");
         self.dispatcher.answered(self.around.clock.now(), sent, answer, latency);
     }
@@ -274,12 +271,14 @@ async fn bury_all(around: Surroundings, mut refused: Refused) {
         let (names, store) = (around.clone(), around.letters.clone());
         let written = tokio::task::spawn_blocking(move || {
             let letters = bury::letters(&names, &refused);
-            let result = store.write_blocking(letters);
+            let result = store.write_blocking(&letters);
             (refused, result)
         });
         // Blocking tasks are never cancelled, so only a panic ends one without a result.
         let Ok((back, result)) = written.await else {
-            error!("writing dead letters failed for a bug in logweir: their events will be read again");
+            error!(
+                "writing dead letters failed for a bug in logweir: their events will be read again"
+            );
             return;
         };
         refused = back;

@@ -11,6 +11,7 @@ use crate::batch::{Batch, Framing};
 use crate::fate::{Delivery, RefusalReason};
 
 pub mod opensearch;
+pub mod sqlite;
 
 /// A server that takes batches of documents.
 pub trait Destination: Send + Sync + 'static {
@@ -178,6 +179,10 @@ reasons! {
         Breaker = "breaker",
         /// The index template could not be installed.
         TemplateMissing = "template_missing",
+        /// The disk of a file destination is full.
+        DiskFull = "disk_full",
+        /// The file of a file destination cannot be written.
+        FileUnusable = "file_unusable",
         /// The dead-letter store takes no more.
         DeadLetters = "dead_letters",
     }
@@ -214,6 +219,8 @@ impl HoldReason {
             Self::AllRefused => "read the error: a proxy, a firewall or the URL may be wrong",
             Self::Breaker => "compare the index template with the documents: run `logweir setup`",
             Self::TemplateMissing => "run `logweir setup` with rights to put index templates",
+            Self::DiskFull => "make room on the disk of the file",
+            Self::FileUnusable => "make the file a writable SQLite file, or move it away",
             Self::DeadLetters => "replay or drop dead letters, or make room on the state disk",
         }
     }

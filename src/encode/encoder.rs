@@ -10,15 +10,15 @@ use tracing::{error, trace};
 use crate::batch::{BatchBuilder, Entry};
 use crate::dead_letter::Letter;
 use crate::decode::{self, Envelope, LogEvent, Undecodable};
-use crate::event::{DestinationId, Moment, RouteId, Timestamp};
+use crate::event::{DestinationId, Moment, RouteId};
 use crate::parse::{Parsed, Parser, Source, Stamp};
 use crate::record::AckToken;
 use crate::route::{IndexTemplate, Placed, Way};
 use crate::telemetry::chain::Chain;
 
-use super::{Outlet, Shared};
 use super::queue::{Next, Place, Work};
 use super::tally::Tally;
+use super::{Outlet, Shared};
 
 /// How long the letter store is left alone after it refused a letter.
 const LETTER_RETRY: Duration = Duration::from_secs(5);
@@ -356,7 +356,7 @@ impl Bench {
 
     fn undecodable(&mut self, work: &mut Work, why: &Undecodable) -> Pass {
         let letter = Letter::undecodable(work.ack.record(), why.label(), &Chain(why).to_string());
-        if let Err(error) = self.shared.letters.write_blocking(vec![letter]) {
+        if let Err(error) = self.shared.letters.write_blocking(&[letter]) {
             error!(error = %Chain(&error), "could not store a dead letter: its record waits");
             self.letters_again = self.shared.clock.now().after(LETTER_RETRY);
             return Pass::Park(Place::Letters, work.next_event);

@@ -12,7 +12,7 @@ use crate::event::{DestinationId, Moment};
 use crate::record::AckToken;
 
 /// How long a thread sleeps at most: some parked records wait for a time, not for another thread.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A record and how far it has been read.
 #[derive(Debug)]
@@ -161,4 +161,3 @@ impl WorkQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-

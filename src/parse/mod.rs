@@ -142,7 +142,7 @@ pub enum ParseError {
     /// A field that is a number has something else.
     #[error("{0} is not a number")]
     NotANumber(&'static str),
-    /// A number does not fit the field's type.
+    /// A number does not fit the field's type, or text is longer than a term may be.
     #[error("{0} is too large")]
     OutOfRange(&'static str),
     /// A field that is an IP address has something else.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// How a field is to be indexed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldType {
-    /// Text that is compared whole, at most 8 KiB of it unless AWS's own limits are lower.
+    /// Text that is compared whole, at most 8 KiB. Each but `@id` is to have a `.keyword` sub-field.
     Keyword,
     /// Text of any length that is searched by its words.
     Text,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::document::Document;
 use super::schema::{FieldType, Schema};
-use super::{ParseError, vpc_fields};
+use super::{ParseError, structural, vpc_fields};
 
 /// 9999-12-31T23:59:59Z, the last second that the engines' dates can show.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -114,6 +114,9 @@ impl Column {
             FieldType::Ip => {
                 let address = token.parse::<IpAddr>();
                 return address.map(drop).map_err(|_| ParseError::NotAnAddress(self.aws_name));
+            }
+            FieldType::Keyword if token.len() > structural::MAX_LEAF => {
+                return Err(ParseError::OutOfRange(self.aws_name));
             }
             FieldType::Keyword
             | FieldType::Text
@@ -236,6 +239,12 @@ mod tests {
             ParseError::OutOfRange("packets")
         );
         assert_eq!(error(&good.replace("2 1", "2147483648 1")), ParseError::OutOfRange("version"));
+        let long = good.replace("eni-1", &"e".repeat(8193));
+        assert_eq!(
+            error(&long),
+            ParseError::OutOfRange("interface-id"),
+            "no engine makes a term of it"
+        );
         assert_eq!(error(&good.replace(" 30 ", " 253402300800 ")), ParseError::OutOfRange("start"));
     }
 

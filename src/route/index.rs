@@ -7,6 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::event::Timestamp;
 
 const DAY: i64 = 86_400_000;
@@ -15,7 +17,8 @@ const DAY: i64 = 86_400_000;
 const EARLIEST: Timestamp = Timestamp(1_136_073_600_000);
 
 /// An index name with date parts (`%Y`, `%m`, `%d`), checked for what engines admit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct IndexTemplate {
     text: String,
     parts: Vec<Part>,
@@ -150,6 +153,14 @@ impl FromStr for IndexTemplate {
         }
         let undated = format!("{stem}-undated").into();
         Ok(Self { text: text.to_owned(), parts, undated })
+    }
+}
+
+impl TryFrom<String> for IndexTemplate {
+    type Error = IndexTemplateError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

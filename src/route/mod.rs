@@ -23,6 +23,17 @@ pub struct Route {
     pub way: Way,
 }
 
+impl Route {
+    /// Where it sends events; nowhere when it discards them.
+    #[must_use]
+    pub fn destinations(&self) -> &[DestinationId] {
+        match &self.way {
+            Way::Discard => &[],
+            Way::Send { to, .. } => to,
+        }
+    }
+}
+
 /// What a route does with the events it takes.
 #[derive(Clone, Debug)]
 pub enum Way {

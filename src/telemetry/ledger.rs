@@ -77,6 +77,18 @@ impl Accounts {
         of(&self.delivered, destination)
     }
 
+    /// Events that a destination will never take.
+    #[must_use]
+    pub fn dead_lettered_at(&self, destination: DestinationId) -> u64 {
+        of(&self.dead_lettered, destination)
+    }
+
+    /// Events let go of without a fate.
+    #[must_use]
+    pub fn abandoned_at(&self, destination: DestinationId) -> u64 {
+        of(&self.abandoned, destination)
+    }
+
     /// Checks the identity of DESIGN §1; `fan_out` is the number of destinations of each route.
     ///
     /// # Errors

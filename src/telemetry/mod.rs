@@ -2,4 +2,5 @@
 
 pub mod chain;
 pub mod ledger;
+pub mod ledger_metrics;
 pub mod rate_limit;

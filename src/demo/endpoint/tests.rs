@@ -17,7 +17,10 @@ use aws_sdk_kinesis::types::ShardFilter;
 use aws_sdk_kinesis::types::ShardFilterType;
 use aws_sdk_kinesis::types::ShardIteratorType;
 
+use tokio::time::Instant;
+
 use super::*;
+use crate::event::Moment;
 
 const STREAM: &str = Endpoint::STREAM;
 

@@ -1,0 +1,131 @@
+//! The daemon's HTTP listener, for people and for Prometheus:
+//!
+//! * `/` a status page · `/metrics` Prometheus text
+//! * `/health` a JSON summary, 200 while the daemon lives
+//! * `/health/live` fails only when the daemon's loops are stuck: restarting it would help
+//! * `/health/ready` says what is not ready and why; must never cause a restart
+
+mod page;
+mod summary;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::{Registry, TextEncoder};
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::delivery::PoolStatus;
+use crate::event::{DestinationName, Moment};
+use crate::kinesis::SourceHandle;
+use crate::shutdown::Shutdown;
+use crate::telemetry::ledger::Ledger;
+use crate::telemetry::ledger_metrics::Names;
+
+pub use self::summary::Summary;
+
+/// A loop that has not come round for this long is stuck.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// How often the loop comes round.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct View {
+    /// All metrics.
+    pub registry: Registry,
+    /// The fates.
+    pub ledger: Arc<Ledger>,
+    /// Names of routes and destinations.
+    pub names: Names,
+    /// What is read.
+    pub sources: Vec<SourceHandle>,
+    /// What the delivery pools hold.
+    pub pools: Vec<(DestinationName, Arc<PoolStatus>)>,
+    /// The daemon's clock.
+    pub clock: Clock,
+    /// Whether it is stopping.
+    pub shutdown: Shutdown,
+    /// When the daemon's loop last came round.
+    pub heartbeat: Arc<Heartbeat>,
+}
+
+/// When the daemon's loop last came round, in milliseconds since the start.
+#[derive(Debug, Default)]
+pub struct Heartbeat(AtomicU64);
+
+impl Heartbeat {
+    /// Comes round once a second until the daemon is cut short.
+    pub async fn beat(&self, clock: Clock) {
+        loop {
+            let milliseconds = u64::try_from(clock.now().0.as_millis()).unwrap_or(u64::MAX);
+            self.0.store(milliseconds, Ordering::Relaxed);
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    fn last(&self) -> Moment {
+        Moment(Duration::from_millis(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+/// Serves until `view.shutdown` is cut short or the future is dropped.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(listener: TcpListener, view: View) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/", get(status_page))
+        .route("/metrics", get(metrics))
+        .route("/health", get(health))
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+        .with_state(view);
+    axum::serve(listener, router).await
+}
+
+async fn status_page(State(view): State<View>) -> Response {
+    let html = page::render(&view, &Summary::of(&view));
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+}
+
+async fn metrics(State(view): State<View>) -> Response {
+    match TextEncoder::new().encode_to_string(&view.registry.gather()) {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+            .into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn health(State(view): State<View>) -> Response {
+    json(StatusCode::OK, &Summary::of(&view))
+}
+
+async fn live(State(view): State<View>) -> Response {
+    if view.clock.now().since(view.heartbeat.last()) > STUCK {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stuck\n").into_response();
+    }
+    "live\n".into_response()
+}
+
+async fn ready(State(view): State<View>) -> Response {
+    let not_ready = Summary::of(&view).not_ready;
+    if not_ready.is_empty() {
+        return "ready\n".into_response();
+    }
+    let mut text = not_ready.join("\n");
+    text.push('\n');
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+fn json(status: StatusCode, value: &impl serde::Serialize) -> Response {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}

@@ -1,0 +1,77 @@
+//! What no stage can count alone: memory, time parked, letters in store, the build.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{CounterVec, GaugeVec, IntGaugeVec, Opts};
+
+use crate::dead_letter::sqlite::LetterStore;
+use crate::encode::Shared;
+use crate::event::DestinationName;
+use crate::memory::{BodyBudget, FetchBudget};
+
+pub(super) struct DaemonMetrics {
+    pub(super) shared: Arc<Shared>,
+    pub(super) fetch: (FetchBudget, usize),
+    pub(super) bodies: Vec<(DestinationName, Arc<BodyBudget>)>,
+    pub(super) letters: LetterStore,
+}
+
+impl Collector for DaemonMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        // Names and labels are constants, so making the families cannot fail.
+        self.families().unwrap_or_default()
+    }
+}
+
+impl DaemonMetrics {
+    fn families(&self) -> prometheus::Result<Vec<MetricFamily>> {
+        let mut all = self.memory()?;
+        let help = "Time that records were parked or blocked, by stage.";
+        let blocked =
+            CounterVec::new(Opts::new("logweir_blocked_seconds_total", help), &["stage"])?;
+        let parked = self.shared.parked_milliseconds.load(Ordering::Relaxed) as f64 / 1000.0;
+        blocked.get_metric_with_label_values(&["encode"])?.inc_by(parked);
+        all.extend(blocked.collect());
+        // A store that cannot be read is missing from the page, as it is from the disk.
+        if let Ok(totals) = self.letters.totals_blocking() {
+            let help = "Dead letters in the store, by reason.";
+            let stored =
+                IntGaugeVec::new(Opts::new("logweir_dead_letters_stored", help), &["reason"])?;
+            for total in totals {
+                let letters = i64::try_from(total.letters).unwrap_or(i64::MAX);
+                stored.get_metric_with_label_values(&[&total.reason])?.set(letters);
+            }
+            all.extend(stored.collect());
+        }
+        let build = GaugeVec::new(Opts::new("logweir_build_info", "The build."), &["version"])?;
+        build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1.0);
+        all.extend(build.collect());
+        Ok(all)
+    }
+
+    fn memory(&self) -> prometheus::Result<Vec<MetricFamily>> {
+        let labels = &["budget", "destination"];
+        let help = "Bytes that a budget may give out.";
+        let budget = IntGaugeVec::new(Opts::new("logweir_memory_budget_bytes", help), labels)?;
+        let help = "Bytes of a budget that are taken.";
+        let taken = IntGaugeVec::new(Opts::new("logweir_in_flight_bytes", help), labels)?;
+        let set = |of: &[&str; 2], all: usize, used: usize| {
+            budget.get_metric_with_label_values(of)?.set(i64::try_from(all).unwrap_or(i64::MAX));
+            taken.get_metric_with_label_values(of)?.set(i64::try_from(used).unwrap_or(i64::MAX));
+            prometheus::Result::Ok(())
+        };
+        let (fetch, size) = &self.fetch;
+        set(&["fetch", ""], *size, fetch.common_taken())?;
+        for (name, body) in &self.bodies {
+            set(&["body", name.as_str()], body.size(), body.taken())?;
+        }
+        Ok(budget.collect().into_iter().chain(taken.collect()).collect())
+    }
+}

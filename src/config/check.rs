@@ -1,0 +1,172 @@
+//! Checks what no stage can check alone: names that must exist, routes that must leave no event
+//! without a fate.
+
+use std::collections::BTreeSet;
+
+use toml::Spanned;
+
+use crate::event::{DestinationId, DestinationName, RouteName, StreamName};
+use crate::route::{Patterns, Route, RouteTable, Way};
+
+use super::problem::{Locator, closest};
+use super::{Config, DestinationConfig, File, Problem, RouteConfig};
+
+/// A page of 10 MiB takes some 24 MiB while it is parsed.
+const LEAST_FETCH: usize = 32 << 20;
+
+/// Two bodies of the usual size: less would alternate between filling and sending.
+const LEAST_BODY: usize = 10 << 20;
+
+pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
+    let mut warnings = Vec::new();
+    let mut streams = Vec::new();
+    for (name, stream) in file.stream {
+        let start = stream.span().start;
+        if let Some(conflict) = stream.get_ref().conflict() {
+            return Err(at.problem(start, format!("stream `{name}`: {conflict}")));
+        }
+        streams.push((StreamName::new(&name), stream.into_inner()));
+    }
+    if streams.is_empty() {
+        return Err(at.whole("there is no stream to read: add a table `[stream.NAME]`"));
+    }
+    let destinations: Vec<(DestinationName, DestinationConfig)> = file
+        .destination
+        .into_iter()
+        .map(|(name, config)| (DestinationName::new(&name), config.into_inner()))
+        .collect();
+    let names: Vec<&str> = destinations.iter().map(|(name, _)| name.as_str()).collect();
+    let routes = routes(file.route, &names, at)?;
+    for (n, name) in names.iter().enumerate() {
+        if !is_used(&routes, n) {
+            warnings.push(format!("no route leads to destination `{name}`"));
+        }
+    }
+    for (name, config) in &destinations {
+        if let DestinationConfig::OpenSearch(config) = config {
+            let prefixed = |text| format!("destination `{}`: {text}", name.as_str());
+            warnings.extend(config.warnings().into_iter().map(prefixed));
+        }
+    }
+    least("memory.fetch", file.memory.fetch.0, LEAST_FETCH, at)?;
+    least("memory.body", file.memory.body.0, LEAST_BODY, at)?;
+    if !file.http.listen.ip().is_loopback() {
+        let listen = file.http.listen;
+        warnings
+            .push(format!("`http.listen = \"{listen}\"` shows status and metrics to the network"));
+    }
+    Ok(Config {
+        streams,
+        state: file.state.sqlite,
+        routes,
+        destinations,
+        http: file.http,
+        log: file.log,
+        memory: file.memory,
+        shutdown: file.shutdown,
+        dead_letters: file.dead_letters,
+        warnings,
+    })
+}
+
+fn least(key: &str, bytes: usize, least: usize, at: &Locator<'_>) -> Result<(), Problem> {
+    if bytes < least {
+        let mib = least >> 20;
+        let text =
+            format!("`{key}` is {bytes} bytes, too little to work with: give it {mib}MiB or more");
+        return Err(at.whole(text));
+    }
+    Ok(())
+}
+
+fn is_used(routes: &RouteTable, destination: usize) -> bool {
+    routes.iter().any(|(_, route)| match &route.way {
+        Way::Discard => false,
+        Way::Send { to, .. } => to.iter().any(|id| usize::from(id.0) == destination),
+    })
+}
+
+fn routes(
+    configs: Vec<Spanned<RouteConfig>>,
+    destinations: &[&str],
+    at: &Locator<'_>,
+) -> Result<RouteTable, Problem> {
+    let last = configs.last().map(|route| route.span().start);
+    let mut seen = BTreeSet::new();
+    let mut routes = Vec::new();
+    for config in configs {
+        let start = config.span().start;
+        let config = config.into_inner();
+        let name = config.name.get_ref().clone();
+        if !seen.insert(name.clone()) {
+            let text = format!("a second route is called `{name}`: give it a name of its own");
+            return Err(at.problem(config.name.span().start, text));
+        }
+        routes.push(route(config, destinations, (at, start))?);
+    }
+    let Some(last) = last else {
+        return Err(at.whole("there is no route: add a table `[[route]]`"));
+    };
+    RouteTable::new(routes).ok_or_else(|| {
+        at.problem(
+            last,
+            "events that no route takes would have no fate: let the last route take everything \
+             (leave `log_group` out), with `to` or with `discard = true`",
+        )
+    })
+}
+
+fn route(
+    config: RouteConfig,
+    destinations: &[&str],
+    (at, start): (&Locator<'_>, usize),
+) -> Result<Route, Problem> {
+    let name = config.name.into_inner();
+    let wrong = |text: &str| at.problem(start, format!("route `{name}`: {text}"));
+    let log_groups = Patterns::new(config.log_group.0.iter().map(String::as_str));
+    let way = if config.discard {
+        if !config.to.is_empty() || config.parse.is_some() || config.index.is_some() {
+            return Err(wrong(
+                "`discard = true` leaves nothing for `to`, `parse` or `index` to do",
+            ));
+        }
+        Way::Discard
+    } else {
+        if config.to.is_empty() {
+            return Err(wrong("it leads nowhere: add `to = [\"NAME\"]`, or `discard = true`"));
+        }
+        let index = config.index.ok_or_else(|| {
+            wrong("add the index that its documents go to, such as `index = \"logs-%Y.%m.%d\"`")
+        })?;
+        let parser = config
+            .parse
+            .ok_or_else(|| wrong("add how its messages are read, such as `parse = \"auto\"`"))?;
+        Way::Send { parser, to: resolve(&config.to, destinations, at)?, index }
+    };
+    Ok(Route { name: RouteName::new(&name), log_groups, way })
+}
+
+fn resolve(
+    names: &[Spanned<String>],
+    destinations: &[&str],
+    at: &Locator<'_>,
+) -> Result<Vec<DestinationId>, Problem> {
+    let mut to = Vec::new();
+    for name in names {
+        let (start, name) = (name.span().start, name.get_ref());
+        let place = destinations.iter().position(|known| known == name);
+        let id = place.and_then(|place| u16::try_from(place).ok()).map(DestinationId);
+        let Some(id) = id else {
+            let hint = match closest(name, destinations.iter().copied()) {
+                Some(best) => format!("did you mean `{best}`?"),
+                None => format!("add a table `[destination.{name}.opensearch]`"),
+            };
+            return Err(at.problem(start, format!("there is no destination `{name}`; {hint}")));
+        };
+        if to.contains(&id) {
+            return Err(at.problem(start, format!("destination `{name}` is listed twice")));
+        }
+        to.push(id);
+    }
+    Ok(to)
+}

@@ -1,0 +1,162 @@
+//! What the environment adds to the file: `${VAR}` in its values, and `LOGWEIR_…` settings.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{File, HttpConfig, LogConfig, MemoryConfig, ShutdownConfig};
+
+/// Settings that a variable may override; `LOGWEIR_LOG_LEVEL` is `log.level`.
+const SETTINGS: [(&str, &str); 6] = [
+    ("LOGWEIR_HTTP_LISTEN", "http.listen"),
+    ("LOGWEIR_LOG_LEVEL", "log.level"),
+    ("LOGWEIR_LOG_FORMAT", "log.format"),
+    ("LOGWEIR_MEMORY_FETCH", "memory.fetch"),
+    ("LOGWEIR_MEMORY_BODY", "memory.body"),
+    ("LOGWEIR_SHUTDOWN_DEADLINE", "shutdown.deadline"),
+];
+
+/// A `${VAR}` without a value.
+#[derive(Debug)]
+pub(super) struct Missing {
+    /// Where it stands.
+    pub(super) at: usize,
+    name: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the environment variable `{}` is not set; set it, or write the value", self.name)
+    }
+}
+
+/// Fills in `${VAR}` inside quoted values; comments and names in lower case (as in flow log
+/// formats) are left alone. Adds no lines, so positions stay those of the file.
+pub(super) fn fill_in(
+    text: &str,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<String, Missing> {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut place = Inside::Nothing;
+    while let Some(c) = rest.chars().next() {
+        if place == Inside::Quotes
+            && let Some(name) = variable(rest)
+        {
+            let at = text.len() - rest.len();
+            let value = environment(name).ok_or_else(|| Missing { at, name: name.to_owned() })?;
+            push_escaped(&mut filled, &value);
+            rest = rest.get(name.len() + 3..).unwrap_or_default();
+            continue;
+        }
+        let mut taken = c.len_utf8();
+        if place == Inside::Quotes && c == '\\' {
+            // The escaped character goes with its backslash.
+            taken += rest.chars().nth(1).map_or(0, char::len_utf8);
+        }
+        place = place.after(c);
+        let (done, left) = rest.split_at_checked(taken).unwrap_or((rest, ""));
+        filled.push_str(done);
+        rest = left;
+    }
+    Ok(filled)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    Nothing,
+    Quotes,
+    Apostrophes,
+    Comment,
+}
+
+impl Inside {
+    fn after(self, c: char) -> Self {
+        match (self, c) {
+            (Self::Nothing, '"') => Self::Quotes,
+            (Self::Nothing, '\'') => Self::Apostrophes,
+            (Self::Nothing, '#') => Self::Comment,
+            (Self::Quotes, '"') | (Self::Apostrophes, '\'') | (Self::Comment, '\n') => {
+                Self::Nothing
+            }
+            (same, _) => same,
+        }
+    }
+}
+
+/// The name in a `${NAME}` at the start of `rest`.
+fn variable(rest: &str) -> Option<&str> {
+    let (name, _) = rest.strip_prefix("${")?.split_once('}')?;
+    let legal = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    (!name.is_empty() && name.chars().all(legal)).then_some(name)
+}
+
+fn push_escaped(out: &mut String, value: &str) {
+    for c in value.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+}
+
+/// The tables that hold overridable settings.
+#[derive(Deserialize)]
+struct Settings {
+    #[serde(default)]
+    http: HttpConfig,
+    #[serde(default)]
+    log: LogConfig,
+    #[serde(default)]
+    memory: MemoryConfig,
+    #[serde(default)]
+    shutdown: ShutdownConfig,
+}
+
+/// Lays the `LOGWEIR_…` variables over the file's settings.
+pub(super) fn override_settings(
+    file: &mut File,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<(), String> {
+    let mut builder = config::Config::builder();
+    let mut names = Vec::new();
+    for (name, key) in SETTINGS {
+        if let Some(value) = environment(name) {
+            builder = builder.set_override(key, value).map_err(|error| error.to_string())?;
+            names.push((name, key));
+        }
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    let settings = builder.build().and_then(config::Config::try_deserialize);
+    let settings: Settings = settings.map_err(|error| format!("{}: {error}", listed(&names)))?;
+    let is_set = |key: &str| names.iter().any(|(_, set)| *set == key);
+    let File { http, log, memory, shutdown, .. } = file;
+    if is_set("http.listen") {
+        http.listen = settings.http.listen;
+    }
+    if is_set("log.level") {
+        log.level = settings.log.level;
+    }
+    if is_set("log.format") {
+        log.format = settings.log.format;
+    }
+    if is_set("memory.fetch") {
+        memory.fetch = settings.memory.fetch;
+    }
+    if is_set("memory.body") {
+        memory.body = settings.memory.body;
+    }
+    if is_set("shutdown.deadline") {
+        shutdown.deadline = settings.shutdown.deadline;
+    }
+    Ok(())
+}
+
+fn listed(names: &[(&str, &str)]) -> String {
+    names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}

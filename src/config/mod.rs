@@ -1,0 +1,248 @@
+//! The configuration: one TOML file, strict, with errors that name file, line, value and remedy.
+//!
+//! Each stage owns the options it acts on; this module only puts them together, reads the file,
+//! and checks what no stage can check alone.
+
+mod check;
+mod environment;
+mod problem;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, SeqAccess, Visitor};
+use toml::Spanned;
+
+use crate::destination::opensearch::config::OpenSearchConfig;
+use crate::destination::sqlite::SqliteDestinationConfig;
+use crate::event::{DestinationName, StreamName};
+use crate::kinesis::StreamConfig;
+use crate::parse::Parser;
+use crate::route::{IndexTemplate, RouteTable};
+use crate::state::SqliteConfig;
+use crate::units::{ByteSize, Period};
+
+pub use self::problem::Problem;
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    stream: BTreeMap<String, Spanned<StreamConfig>>,
+    state: StateConfig,
+    #[serde(default)]
+    route: Vec<Spanned<RouteConfig>>,
+    #[serde(default)]
+    destination: BTreeMap<String, Spanned<DestinationConfig>>,
+    #[serde(default)]
+    http: HttpConfig,
+    #[serde(default)]
+    log: LogConfig,
+    #[serde(default)]
+    memory: MemoryConfig,
+    #[serde(default)]
+    shutdown: ShutdownConfig,
+    #[serde(default)]
+    dead_letters: crate::dead_letter::DeadLettersConfig,
+}
+
+/// `[state]`: where the daemon remembers what it did.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateConfig {
+    sqlite: SqliteConfig,
+}
+
+/// A `[[route]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteConfig {
+    name: Spanned<String>,
+    #[serde(default)]
+    log_group: Names,
+    parse: Option<Parser>,
+    #[serde(default)]
+    to: Vec<Spanned<String>>,
+    index: Option<IndexTemplate>,
+    #[serde(default)]
+    discard: bool,
+}
+
+/// One name or a list of names.
+#[derive(Debug, Default)]
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NamesVisitor;
+        impl<'de> Visitor<'de> for NamesVisitor {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a pattern such as \"/vpc/*\", or a list of them")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Names, E> {
+                Ok(Names(vec![name.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = list.next_element()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        deserializer.deserialize_any(NamesVisitor)
+    }
+}
+
+/// A `[destination.NAME.KIND]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DestinationConfig {
+    /// OpenSearch or Elasticsearch.
+    #[serde(alias = "elasticsearch", rename = "opensearch")]
+    OpenSearch(Box<OpenSearchConfig>),
+    /// A SQLite file.
+    Sqlite(SqliteDestinationConfig),
+}
+
+/// `[http]`: the listener for /metrics, /health and the status page.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        // Loopback: what listens beyond it is written down by the operator.
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9598)) }
+    }
+}
+
+/// `[log]`: what the daemon writes to stderr.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// A level or a filter such as `info,logweir::kinesis=debug`. SIGHUP reads it again.
+    pub level: String,
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One readable line.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// `[memory]`: the two budgets.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// For fetched records, of all streams together.
+    pub fetch: ByteSize,
+    /// For bodies, of each destination.
+    pub body: ByteSize,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        // A page of 10 MiB needs ~24 MiB while it is parsed; twice that and 1 MiB for each of 16
+        // shards. Six bodies of 5 MiB: four under way, and one open in each of two encoders.
+        Self { fetch: ByteSize(64 << 20), body: ByteSize(32 << 20) }
+    }
+}
+
+/// `[shutdown]`: how long the daemon drains.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// After SIGTERM, how long events may take to get their fates.
+    pub deadline: Period,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        // ECS kills after 30 s unless told otherwise.
+        Self { deadline: Period(Duration::from_secs(25)) }
+    }
+}
+
+/// A configuration that was checked as a whole.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The streams to read.
+    pub streams: Vec<(StreamName, StreamConfig)>,
+    /// Where state is kept.
+    pub state: SqliteConfig,
+    /// The routes.
+    pub routes: RouteTable,
+    /// The destinations, by their ids.
+    pub destinations: Vec<(DestinationName, DestinationConfig)>,
+    /// The listener.
+    pub http: HttpConfig,
+    /// The log.
+    pub log: LogConfig,
+    /// The budgets.
+    pub memory: MemoryConfig,
+    /// The drain deadline.
+    pub shutdown: ShutdownConfig,
+    /// The dead-letter store's limits.
+    pub dead_letters: crate::dead_letter::DeadLettersConfig,
+    /// What works but should not stay so, each with its remedy.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads and checks a file. `environment` gives the values of variables.
+    ///
+    /// # Errors
+    /// The first problem, with file, line and remedy.
+    pub fn load(
+        path: &Path,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Problem> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Problem::unreadable(path, &source))?;
+        Self::parse(&path.display().to_string(), &text, environment)
+    }
+
+    /// Checks the text of a file called `name`.
+    ///
+    /// # Errors
+    /// The first problem, with file, line and remedy.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Problem> {
+        let at = problem::Locator { file: name, text };
+        let filled = environment::fill_in(text, &environment)
+            .map_err(|missing| at.problem(missing.at, missing.to_string()))?;
+        let mut file: File = toml::from_str(&filled).map_err(|error| at.syntax(&filled, &error))?;
+        environment::override_settings(&mut file, &environment).map_err(Problem::environment)?;
+        check::check(file, &problem::Locator { file: name, text: &filled })
+    }
+}
+
+#[cfg(test)]
+mod tests;

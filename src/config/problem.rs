@@ -1,0 +1,80 @@
+//! What is wrong with a configuration, as a person needs to read it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+/// One problem: where it is, what it is, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    place: String,
+    text: String,
+}
+
+impl Problem {
+    /// The file cannot be read.
+    pub(super) fn unreadable(path: &Path, source: &std::io::Error) -> Self {
+        let text = format!("could not read the configuration: {source}; give another by --config");
+        Self { place: path.display().to_string(), text }
+    }
+
+    /// An environment variable has a wrong value.
+    pub(super) fn environment(text: String) -> Self {
+        Self { place: "environment".to_owned(), text }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Turns offsets in a text into lines and columns.
+pub(super) struct Locator<'a> {
+    pub(super) file: &'a str,
+    pub(super) text: &'a str,
+}
+
+impl Locator<'_> {
+    /// A problem at an offset.
+    pub(super) fn problem(&self, offset: usize, text: impl Into<String>) -> Problem {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Problem { place: format!("{}:{line}:{column}", self.file), text: text.into() }
+    }
+
+    /// A problem of the whole file.
+    pub(super) fn whole(&self, text: impl Into<String>) -> Problem {
+        Problem { place: self.file.to_owned(), text: text.into() }
+    }
+
+    /// What the TOML reader found in `filled`, the text with variables filled in: its lines are
+    /// those of the file, but it may hold secrets, so it is never shown.
+    pub(super) fn syntax(&self, filled: &str, error: &toml::de::Error) -> Problem {
+        let Range { start, .. } = error.span().unwrap_or(0..0);
+        let message = error.message().trim().replace('\n', " ");
+        let hint = nearest(&message).unwrap_or_default();
+        let at = Locator { file: self.file, text: filled };
+        at.problem(start, format!("{message}{hint}"))
+    }
+}
+
+/// For "unknown field `a`, expected one of `b`, `c`": which of them was likely meant.
+fn nearest(message: &str) -> Option<String> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
+    let found = quoted.next().filter(|_| is_unknown)?;
+    let best = closest(found, quoted)?;
+    Some(format!("; did you mean `{best}`?"))
+}
+
+/// The name most like `found`, unless none is like it.
+pub(super) fn closest<'n>(found: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let by_distance = names.map(|name| (strsim::damerau_levenshtein(found, name), name));
+    let (distance, name) = by_distance.min()?;
+    (distance <= found.len().max(3) / 2).then_some(name)
+}

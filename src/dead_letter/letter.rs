@@ -1,0 +1,202 @@
+//! Makes letters, from the record that is still in memory.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use crate::decode::{self, Envelope, LogEvent};
+use crate::event::Timestamp;
+use crate::record::Record;
+
+use super::{Letter, Source, Stage};
+
+/// Expands what was expanded before: no cap is needed beyond the one that was passed then.
+const CAP: usize = 256 << 20;
+
+/// What a destination would not take, and why.
+#[derive(Clone, Debug)]
+pub struct Refused<'a> {
+    /// The event's place among the events of its record.
+    pub ordinal: u32,
+    /// The name of the route.
+    pub route: &'a str,
+    /// The name of the destination.
+    pub destination: &'a str,
+    /// The index it was to go to.
+    pub index: &'a str,
+    /// The id it was to have.
+    pub document_id: &'a str,
+    /// The document.
+    pub document: &'a [u8],
+    /// The class of the reason.
+    pub reason: &'static str,
+    /// The status of the item, 0 where there is none.
+    pub status: u16,
+    /// The engine's own name for the error.
+    pub error_type: &'a str,
+    /// What was said.
+    pub error: &'a str,
+}
+
+impl Letter {
+    /// A letter for a record that could not be decoded.
+    #[must_use]
+    pub fn undecodable(record: &Record, reason: &'static str, error: &str) -> Self {
+        let raw = Some(STANDARD.encode(&record.payload));
+        Self { raw, ..blank(record, None, "", Stage::Decode, (reason, error)) }
+    }
+}
+
+/// Letters for events of one record that a destination refused. Inflates the record again.
+#[must_use]
+pub fn refused(record: &Record, events: &[Refused<'_>]) -> Vec<Letter> {
+    let mut inflated = Vec::new();
+    let decoded = decode::decode(&record.payload, CAP, &mut inflated);
+    let envelopes = decoded.map(|decoded| decoded.envelopes).unwrap_or_default();
+    events.iter().map(|event| letter(record, &envelopes, event)).collect()
+}
+
+fn letter(record: &Record, envelopes: &[Envelope<'_>], event: &Refused<'_>) -> Letter {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let source = find(envelopes, event.ordinal);
+    // Decoded once, it decodes again; if a bug made that untrue, the record itself is kept.
+    let raw = source.is_none().then(|| STANDARD.encode(&record.payload));
+    let document = std::str::from_utf8(event.document).ok().map(str::to_owned);
+    let why = (event.reason, event.error);
+    Letter {
+        route: text(event.route),
+        destination: text(event.destination),
+        index: text(event.index),
+        document_id: text(event.document_id),
+        status: (event.status != 0).then_some(event.status),
+        error_type: text(event.error_type),
+        source,
+        raw,
+        document: document.and_then(|document| RawValue::from_string(document).ok()),
+        ..blank(record, Some(event.ordinal), event.destination, Stage::Deliver, why)
+    }
+}
+
+fn blank(
+    record: &Record,
+    ordinal: Option<u32>,
+    destination: &str,
+    stage: Stage,
+    (reason, error): (&'static str, &str),
+) -> Letter {
+    let now = Timestamp::now().to_string();
+    Letter {
+        id: id(record, ordinal, destination),
+        at: now.clone(),
+        stream: record.place.stream.to_string(),
+        region: record.place.region.clone(),
+        shard: record.place.shard.to_string(),
+        sequence_number: record.sequence_number.to_string(),
+        ordinal,
+        arrival: record.arrival.to_string(),
+        route: None,
+        destination: None,
+        index: None,
+        document_id: None,
+        stage,
+        reason: reason.to_owned(),
+        status: None,
+        error_type: None,
+        error: error.to_owned(),
+        attempts: 1,
+        first_attempt_at: now,
+        source: None,
+        raw: None,
+        document: None,
+    }
+}
+
+/// The same failure of the same event has the same id, so that writing it again is an update.
+fn id(record: &Record, ordinal: Option<u32>, destination: &str) -> String {
+    let mut hash = Sha256::new();
+    let ordinal = ordinal.map(|n| n.to_string()).unwrap_or_default();
+    let place = &record.place;
+    let sequence_number = record.sequence_number.as_str();
+    for part in
+        [place.stream.as_str(), place.shard.as_str(), sequence_number, &ordinal, destination]
+    {
+        // Lengths keep ("ab", "c") and ("a", "bc") apart.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn find(envelopes: &[Envelope<'_>], ordinal: u32) -> Option<Source> {
+    let mut left = ordinal as usize;
+    for envelope in envelopes {
+        if let Some(event) = envelope.log_events.get(left) {
+            return Some(source(envelope, event));
+        }
+        left -= envelope.log_events.len();
+    }
+    None
+}
+
+fn source(envelope: &Envelope<'_>, event: &LogEvent<'_>) -> Source {
+    Source {
+        owner: envelope.owner.to_string(),
+        log_group: envelope.log_group.to_string(),
+        log_stream: envelope.log_stream.to_string(),
+        id: event.id.to_string(),
+        timestamp: event.timestamp.map(|at| at.0),
+        message: event.message.to_string(),
+        extracted_fields: event.extracted_fields.map(ToOwned::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::record;
+
+    const PAYLOAD: &str = r#"{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"g","logStream":"s","subscriptionFilters":[],"logEvents":[{"id":"a","timestamp":1,"message":"one"},{"id":"b","timestamp":2,"message":"two","extractedFields":{"k":"v"}}]}"#;
+
+    fn event(ordinal: u32) -> Refused<'static> {
+        Refused {
+            ordinal,
+            route: "r",
+            destination: "d",
+            index: "i",
+            document_id: "b",
+            document: br#"{"message":"two"}"#,
+            reason: "mapping",
+            status: 400,
+            error_type: "mapper_parsing_exception",
+            error: "no",
+        }
+    }
+
+    #[test]
+    fn a_letter_holds_the_event_as_it_came() {
+        let acks = std::sync::Arc::default();
+        let two = format!("{PAYLOAD}\n{PAYLOAD}");
+        let ack = record(&acks, 7, two.as_bytes());
+        let letters = refused(ack.record(), &[event(1), event(2)]);
+        let json = serde_json::to_value(&letters[0]).unwrap();
+        assert_eq!(json["source"]["message"], "two");
+        assert_eq!(json["source"]["extractedFields"]["k"], "v");
+        assert_eq!(json["document"]["message"], "two");
+        assert_eq!(json["stage"], "deliver");
+        assert_eq!(letters[1].source.as_ref().unwrap().id, "a");
+        assert_ne!(letters[0].id, letters[1].id);
+        assert_eq!(refused(ack.record(), &[event(1)])[0].id, letters[0].id);
+        let again: Letter = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(again).unwrap(), json);
+    }
+
+    #[test]
+    fn an_undecodable_record_is_kept_whole() {
+        let acks = std::sync::Arc::default();
+        let ack = record(&acks, 7, b"\x1f\x8bbroken");
+        let letter = Letter::undecodable(ack.record(), "gzip", "could not inflate");
+        assert_eq!(STANDARD.decode(letter.raw.unwrap()).unwrap(), b"\x1f\x8bbroken");
+        assert_eq!((letter.source.is_none(), letter.ordinal), (true, None));
+    }
+}

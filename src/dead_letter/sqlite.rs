@@ -1,0 +1,321 @@
+//! The dead-letter store in the state file.
+
+use std::time::Duration;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use crate::event::Timestamp;
+use crate::state::{Durability, State, StateError};
+
+use super::{DeadLettersConfig, Letter};
+
+/// The letters of this box. Clones share the state file.
+#[derive(Clone, Debug)]
+pub struct LetterStore {
+    state: State,
+    config: DeadLettersConfig,
+}
+
+/// What went wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum LetterStoreError {
+    /// It holds as much as it may.
+    #[error(
+        "the dead-letter store holds {bytes} bytes, as many as `dead_letters.max_size` allows: \
+         replay or drop letters, or raise it"
+    )]
+    Full {
+        /// Bytes of letters in it.
+        bytes: u64,
+    },
+    /// A letter could not be written as JSON.
+    #[error("could not write a dead letter as JSON")]
+    Json {
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The state file.
+    #[error("could not use the dead letters in the state file")]
+    State {
+        /// Why.
+        source: StateError,
+    },
+}
+
+/// Which letters are meant; all that is set must agree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The class of the reason.
+    pub reason: Option<String>,
+    /// The route.
+    pub route: Option<String>,
+    /// The destination.
+    pub destination: Option<String>,
+    /// The start of the id.
+    pub id: Option<String>,
+    /// Last attempted longer ago than this.
+    pub older_than: Option<Duration>,
+    /// Last attempted within this.
+    pub newer_than: Option<Duration>,
+}
+
+/// Letters of one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// The class of the reason.
+    pub reason: String,
+    /// How many.
+    pub letters: u64,
+    /// Bytes of their JSON.
+    pub bytes: u64,
+}
+
+impl LetterStore {
+    /// The letters in `state`.
+    #[must_use]
+    pub fn new(state: State, config: DeadLettersConfig) -> Self {
+        Self { state, config }
+    }
+
+    /// Stores letters, all or none; they are on the disk when it returns. A letter that is there
+    /// already is replaced, keeps its first attempt and counts one more.
+    ///
+    /// # Errors
+    /// Nothing was stored: `Full`, or the state file refused.
+    pub fn write_blocking(&self, letters: &[Letter]) -> Result<(), LetterStoreError> {
+        if let Some(limit) = self.config.max_size {
+            let bytes = self.totals_blocking()?.iter().map(|total| total.bytes).sum();
+            if bytes >= limit.0 as u64 {
+                return Err(LetterStoreError::Full { bytes });
+            }
+        }
+        let rows: Result<Vec<_>, _> = letters.iter().map(serde_json::to_string).collect();
+        let rows = rows.map_err(|source| LetterStoreError::Json { source })?;
+        let written = self.state.call_blocking(Durability::Full, |connection| {
+            let transaction = connection.transaction()?;
+            for (letter, json) in letters.iter().zip(&rows) {
+                upsert(&transaction, letter, json)?;
+            }
+            transaction.commit()
+        });
+        written.map_err(|source| LetterStoreError::State { source })
+    }
+
+    /// The letters that `filter` means, the last attempted first, at most `limit`.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    pub fn list_blocking(
+        &self,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<Letter>, LetterStoreError> {
+        let (condition, mut values) = filter.condition();
+        values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+        let sql = format!(
+            "SELECT letter FROM dead_letters WHERE {condition} ORDER BY time DESC, number DESC LIMIT ?"
+        );
+        let rows = self.read(|connection| {
+            let mut statement = connection.prepare(&sql)?;
+            let rows = statement.query_map(params_from_iter(values), |row| row.get(0))?;
+            rows.collect::<Result<Vec<String>, _>>()
+        })?;
+        rows.iter().map(|json| parse(json)).collect()
+    }
+
+    /// Deletes the letters that `filter` means; how many those were.
+    ///
+    /// # Errors
+    /// Nothing was deleted.
+    pub fn drop_blocking(&self, filter: &Filter) -> Result<usize, LetterStoreError> {
+        let (condition, values) = filter.condition();
+        let sql = format!("DELETE FROM dead_letters WHERE {condition}");
+        let dropped = self.state.call_blocking(Durability::Full, |connection| {
+            connection.execute(&sql, params_from_iter(values))
+        });
+        dropped.map_err(|source| LetterStoreError::State { source })
+    }
+
+    /// How many letters `filter` means.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    pub fn count_blocking(&self, filter: &Filter) -> Result<u64, LetterStoreError> {
+        let (condition, values) = filter.condition();
+        let sql = format!("SELECT count(*) FROM dead_letters WHERE {condition}");
+        self.read(|connection| {
+            connection.query_row(&sql, params_from_iter(values), |row| count(row, 0))
+        })
+    }
+
+    /// Letters and bytes, by reason; cheap however many there are.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    pub fn totals_blocking(&self) -> Result<Vec<Total>, LetterStoreError> {
+        self.read(|connection| {
+            let sql = "SELECT reason, letters, bytes FROM dead_letter_totals WHERE letters > 0";
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([], |row| {
+                let reason = row.get(0)?;
+                Ok(Total { reason, letters: count(row, 1)?, bytes: count(row, 2)? })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Deletes what is older than `max_age` allows; how many those were.
+    ///
+    /// # Errors
+    /// Nothing was deleted.
+    pub fn expire_blocking(&self) -> Result<usize, LetterStoreError> {
+        let Some(age) = self.config.max_age else { return Ok(0) };
+        self.drop_blocking(&Filter { older_than: Some(age.0), ..Filter::default() })
+    }
+
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LetterStoreError> {
+        let read = self.state.call_blocking(Durability::Normal, work);
+        read.map_err(|source| LetterStoreError::State { source })
+    }
+}
+
+/// SQLite's numbers are signed; counts are not.
+fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.unsigned_abs())
+}
+
+fn parse(json: &str) -> Result<Letter, LetterStoreError> {
+    serde_json::from_str(json).map_err(|source| LetterStoreError::Json { source })
+}
+
+fn upsert(connection: &Connection, letter: &Letter, json: &str) -> rusqlite::Result<()> {
+    let known: Option<String> = connection
+        .prepare_cached("SELECT letter FROM dead_letters WHERE id = ?")?
+        .query_row([&letter.id], |row| row.get(0))
+        .optional()?;
+    let known = known.and_then(|json| serde_json::from_str::<Letter>(&json).ok());
+    let raised = known.and_then(|known| {
+        let attempts = known.attempts.saturating_add(letter.attempts);
+        let first_attempt_at = known.first_attempt_at;
+        serde_json::to_string(&Letter { attempts, first_attempt_at, ..letter.clone() }).ok()
+    });
+    let json = raised.as_deref().unwrap_or(json);
+    let size = i64::try_from(json.len()).unwrap_or(i64::MAX);
+    let Letter { id, reason, route, destination, .. } = letter;
+    connection
+        .prepare_cached(
+            "INSERT INTO dead_letters (id, time, reason, route, destination, size, letter)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (id) DO UPDATE SET time = ?2, reason = ?3, route = ?4, destination = ?5,
+             size = ?6, letter = ?7",
+        )?
+        .execute(params![id, Timestamp::now().0, reason, route, destination, size, json])?;
+    Ok(())
+}
+
+impl Filter {
+    fn condition(&self) -> (String, Vec<Value>) {
+        let mut conditions = vec!["1".to_owned()];
+        let mut values = Vec::new();
+        let texts =
+            [("reason", &self.reason), ("route", &self.route), ("destination", &self.destination)];
+        for (column, value) in texts {
+            if let Some(value) = value {
+                conditions.push(format!("{column} = ?"));
+                values.push(Value::Text(value.clone()));
+            }
+        }
+        if let Some(prefix) = &self.id {
+            conditions.push("substr(id, 1, length(?)) = ?".to_owned());
+            values.extend([Value::Text(prefix.clone()), Value::Text(prefix.clone())]);
+        }
+        for (sign, age) in [("<", self.older_than), (">=", self.newer_than)] {
+            if let Some(age) = age {
+                let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+                conditions.push(format!("time {sign} ?"));
+                values.push(Value::Integer(Timestamp::now().0.saturating_sub(age)));
+            }
+        }
+        (conditions.join(" AND "), values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::record;
+    use crate::state::{Access, SqliteConfig};
+    use crate::units::ByteSize;
+
+    fn store(folder: &std::path::Path, config: DeadLettersConfig) -> LetterStore {
+        let state = SqliteConfig { path: folder.join("state.db"), ephemeral: true };
+        LetterStore::new(State::open(&state, Access::Daemon).unwrap(), config)
+    }
+
+    fn letter(number: u32, reason: &'static str) -> Letter {
+        let acks = std::sync::Arc::default();
+        Letter::undecodable(record(&acks, number, b"x").record(), reason, "broken")
+    }
+
+    #[test]
+    fn writing_a_letter_twice_raises_its_attempts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), DeadLettersConfig::default());
+        store.write_blocking(&[letter(1, "gzip")]).unwrap();
+        let first = store.list_blocking(&Filter::default(), 9).unwrap();
+        store.write_blocking(&[letter(1, "json"), letter(2, "gzip")]).unwrap();
+        let id = Some(first[0].id[..8].to_owned());
+        let again = store.list_blocking(&Filter { id, ..Filter::default() }, 9).unwrap();
+        assert_eq!((again.len(), again[0].attempts), (1, 2));
+        assert_eq!(again[0].first_attempt_at, first[0].first_attempt_at);
+        assert_eq!(again[0].reason, "json");
+        let totals = store.totals_blocking().unwrap();
+        let counts: Vec<_> = totals.iter().map(|t| (t.reason.as_str(), t.letters)).collect();
+        assert_eq!(counts, [("gzip", 1), ("json", 1)]);
+    }
+
+    #[test]
+    fn letters_are_there_after_the_process_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store_now = store(folder.path(), DeadLettersConfig::default());
+        store_now.write_blocking(&[letter(1, "gzip")]).unwrap();
+        // What a kill -9 leaves: the files as they are, nothing closed.
+        let copy = tempfile::tempdir().unwrap();
+        for file in ["state.db", "state.db-wal"] {
+            std::fs::copy(folder.path().join(file), copy.path().join(file)).unwrap();
+        }
+        let reopened = store(copy.path(), DeadLettersConfig::default());
+        assert_eq!(reopened.count_blocking(&Filter::default()).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_full_store_takes_no_more_and_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let max_size = Some(ByteSize(100));
+        let store = store(folder.path(), DeadLettersConfig { max_size, max_age: None });
+        store.write_blocking(&[letter(1, "gzip")]).unwrap();
+        let error = store.write_blocking(&[letter(2, "gzip")]).unwrap_err();
+        assert!(error.to_string().contains("replay or drop"), "{error}");
+        assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), 1);
+        store.write_blocking(&[letter(2, "gzip")]).unwrap();
+    }
+
+    #[test]
+    fn filters_must_all_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), DeadLettersConfig::default());
+        store.write_blocking(&[letter(1, "gzip"), letter(2, "json")]).unwrap();
+        let reason = Some("gzip".to_owned());
+        let count = |filter: &Filter| store.count_blocking(filter).unwrap();
+        assert_eq!(count(&Filter { reason: reason.clone(), ..Filter::default() }), 1);
+        let hour = Some(Duration::from_secs(3600));
+        assert_eq!(count(&Filter { older_than: hour, ..Filter::default() }), 0);
+        assert_eq!(count(&Filter { newer_than: hour, reason, ..Filter::default() }), 1);
+        let route = Some("none".to_owned());
+        assert_eq!(count(&Filter { route, ..Filter::default() }), 0);
+    }
+}

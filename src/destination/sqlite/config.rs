@@ -1,0 +1,23 @@
+//! The table `[destination.NAME.sqlite]`.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::units::ByteSize;
+
+/// A SQLite file that events are sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqliteDestinationConfig {
+    /// The file; made if it is missing. Its folder must exist.
+    pub path: PathBuf,
+    /// A larger document is a dead letter.
+    #[serde(default = "max_document")]
+    pub max_document: ByteSize,
+}
+
+/// A log event has at most 1 MiB, and few have more than some KiB.
+fn max_document() -> ByteSize {
+    ByteSize(1 << 20)
+}
