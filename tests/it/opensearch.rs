@@ -9,14 +9,16 @@ use logweir::ack::ShardAcks;
 use logweir::batch::{Account, Batch, BatchBuilder, Entry, Framing};
 use logweir::clock::Clock;
 use logweir::destination::opensearch::OpenSearch;
+use logweir::destination::opensearch::plan::Target;
 use logweir::destination::{
     Answer, Destination, HoldReason, HoldScope, RetryReason, Trouble, Verdict,
 };
 use logweir::event::{
-    DestinationId, Moment, RouteId, SequenceNumber, ShardId, StreamName, Timestamp,
+    DestinationId, Moment, RouteId, RouteName, SequenceNumber, ShardId, StreamName, Timestamp,
 };
 use logweir::fate::{Delivery, RefusalReason};
 use logweir::memory::{BodyBudget, FetchPermit};
+use logweir::parse::Parser;
 use logweir::record::{Origin, Place, Record};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
@@ -236,4 +238,74 @@ fn a_file_without_certificates_is_refused() {
     let table = format!("url = 'https://localhost'\nca_file = '{}'", file.path().display());
     let error = OpenSearch::build(toml::from_str(&table).unwrap(), Clock::start()).unwrap_err();
     assert!(error.to_string().contains("no certificates"), "{error}");
+}
+
+fn target(route: u16, index: &str) -> Target {
+    let (name, index) = (RouteName::new(&format!("route-{route}")), index.parse().unwrap());
+    Target { route: RouteId(route), name, index, schema: Parser::Plain.schema() }
+}
+
+fn puts(fake: &FakeBulk) -> Vec<String> {
+    let requests = fake.requests();
+    let puts = requests.iter().filter(|seen| seen.method == "PUT");
+    puts.map(|seen| seen.uri.to_string()).collect()
+}
+
+#[tokio::test]
+async fn templates_and_policies_are_installed_once() {
+    let fake = FakeBulk::start().await;
+    let keeping = |keep: &str| destination(&format!("url = '{}'\nkeep = '{keep}'", fake.url()));
+    let targets = [target(0, "cwl-%Y.%m.%d"), target(1, "cwl-%Y.%m.%d"), target(2, "audit")];
+    assert_eq!(keeping("30d").ensure_templates(&targets).await, []);
+    let (template, policy) =
+        ("/_index_template/logweir-cwl", "/_plugins/_ism/policies/logweir-cwl");
+    let expected = ["/_index_template/logweir-audit-exact", policy, template];
+    assert_eq!(puts(&fake), expected);
+    assert_eq!(fake.settings()[template]["_meta"]["managed_by"], "logweir");
+    // Again: nothing. With another period: the policy alone, as it was read.
+    assert_eq!(keeping("30d").ensure_templates(&targets).await, []);
+    assert_eq!(puts(&fake).len(), 3);
+    assert_eq!(keeping("7d").ensure_templates(&targets).await, []);
+    assert_eq!(puts(&fake)[3..], [format!("{policy}?if_seq_no=7&if_primary_term=1")]);
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_never_overwritten_and_its_routes_wait() {
+    let fake = FakeBulk::start().await;
+    let foreign = json!({"index_patterns": ["cwl*"], "template": {}});
+    fake.put("/_index_template/logweir-cwl", foreign.clone());
+    let targets = [target(0, "cwl-%Y"), target(1, "other-%Y")];
+    let problems = of(&fake).ensure_templates(&targets).await;
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].routes, [RouteId(0)]);
+    assert!(problems[0].error.contains("not made by logweir"), "{problems:?}");
+    assert_eq!(fake.settings()["/_index_template/logweir-cwl"], foreign);
+    assert_eq!(puts(&fake), ["/_index_template/logweir-other"]);
+}
+
+#[tokio::test]
+async fn what_may_not_be_installed_holds_its_routes_only() {
+    let fake = FakeBulk::start().await;
+    fake.refuse("/_index_template/logweir-cwl", 403)
+        .refuse("/_plugins/_ism/policies/logweir-b", 400);
+    let destination = destination(&format!("url = '{}'\nkeep = '1d'", fake.url()));
+    let targets = [target(0, "cwl-%Y"), target(1, "b-%Y")];
+    let problems = destination.ensure_templates(&targets).await;
+    assert_eq!(problems.len(), 1, "a missing plugin for policies stops nothing: {problems:?}");
+    assert_eq!(problems[0].routes, [RouteId(0)]);
+    assert!(problems[0].error.contains("403"), "{problems:?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_cannot_be_asked_holds_every_route() {
+    let fake = FakeBulk::start().await;
+    fake.engine(json!({"name": "some other server"}));
+    let targets = [target(0, "a"), target(1, "b")];
+    let problems = of(&fake).ensure_templates(&targets).await;
+    assert_eq!(problems[0].routes, [RouteId(0), RouteId(1)]);
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let problems = destination(&format!("url = 'http://{dead}'")).ensure_templates(&targets).await;
+    assert!(problems[0].error.contains("could not reach"), "{problems:?}");
+    let manual = format!("url = 'http://{dead}'\ntemplates = 'manual'");
+    assert_eq!(destination(&manual).ensure_templates(&targets).await, []);
 }

@@ -8,11 +8,13 @@ use url::Url;
 use crate::batch::{Batch, Framing};
 use crate::clock::Clock;
 use crate::destination::{Answer, Destination, RetryReason, Trouble, Verdict};
+use crate::telemetry::chain::Chain;
 
 pub mod auth;
 pub mod config;
 pub mod engine;
 pub mod nodes;
+pub mod plan;
 pub mod request;
 pub mod response;
 pub mod setup;
@@ -160,5 +162,5 @@ fn no_answer(host: &str, error: &CallError) -> Trouble {
         CallError::Connection(_) => RetryReason::Connection,
         CallError::TooLong => RetryReason::Unreadable,
     };
-    Trouble::Retry { reason, retry_after: None, error: format!("{host}: {}", error.chain()) }
+    Trouble::Retry { reason, retry_after: None, error: format!("{host}: {}", Chain(error)) }
 }

@@ -1,6 +1,5 @@
 //! Carries one request to one node: TLS always verified, connections kept, time and size bounded.
 
-use std::error::Error;
 use std::fs;
 use std::time::Duration;
 
@@ -56,21 +55,6 @@ pub enum CallError {
     /// It is longer than any answer should be.
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
-}
-
-impl CallError {
-    /// The whole chain of causes on one line.
-    #[must_use]
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
-    }
 }
 
 impl Http {
