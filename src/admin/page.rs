@@ -86,7 +86,7 @@ fn shards(out: &mut String, summary: &Summary) -> std::fmt::Result {
             Escaped(stream)
         )?;
         for shard in shards {
-            let lag = shard.lag_seconds.map_or("?".to_owned(), |lag| format!("{lag:.1} s"));
+            let lag = shard.lag_seconds.map_or_else(|| "?".to_owned(), |lag| format!("{lag:.1} s"));
             let error = shard.last_error.as_deref().unwrap_or("–");
             write!(
                 out,

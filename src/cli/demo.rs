@@ -44,7 +44,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Exit> {
     let _level = level.map_err(|error| failed(Exit::Usage, &error))?;
     // Kept until the end: dropping it deletes the folder.
     let temporary = tempfile::tempdir().map_err(|error| failed(Exit::Unavailable, &error))?;
-    let folder = args.keep.as_deref().unwrap_or(temporary.path());
+    let folder = args.keep.as_deref().unwrap_or_else(|| temporary.path());
     std::fs::create_dir_all(folder).map_err(|error| failed(Exit::Unavailable, &error))?;
     if folder.join("state.db").exists() {
         let folder = folder.display();

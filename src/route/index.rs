@@ -146,10 +146,9 @@ impl FromStr for IndexTemplate {
         if text.len() > 200 {
             return Err(IndexTemplateError::TooLong);
         }
-        match prefix.chars().next() {
-            // `.` is for the engine's own hidden indices.
-            Some(first @ ('-' | '_' | '+' | '.')) => return Err(IndexTemplateError::First(first)),
-            Some(_) | None => {}
+        // `.` is for the engine's own hidden indices.
+        if let Some(first @ ('-' | '_' | '+' | '.')) = prefix.chars().next() {
+            return Err(IndexTemplateError::First(first));
         }
         let undated = format!("{stem}-undated").into();
         Ok(Self { text: text.to_owned(), parts, undated })

@@ -201,7 +201,7 @@ mod tests {
         SqliteDestination::open(SqliteDestinationConfig { path, max_document }).unwrap()
     }
 
-    fn count(destination: &SqliteDestination, sql: &str) -> u64 {
+    fn count(destination: &SqliteDestination, sql: &str) -> i64 {
         destination.connection.lock().unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
