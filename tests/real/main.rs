@@ -1,0 +1,14 @@
+//! logweir's assumptions and, piece by piece, logweir itself against the real servers.
+//!
+//! `tests/run --fast` leaves this binary out. How a server is had, and ended: `servers.rs`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic: that is how it fails"
+)]
+
+mod bulk_answers;
+mod kinesis_round_trip;
+mod metrics_lint;
+mod servers;
