@@ -99,12 +99,6 @@ impl Dispatcher {
         self.ready.push_back(batch);
     }
 
-    /// Holds everything of a scope before it is sent, as when its template could not be
-    /// installed. The hold ends like any other, by a probe that passes.
-    pub(super) fn hold(&mut self, now: Moment, hold: Hold) {
-        self.holds.begin(now, hold, fastrand::f64());
-    }
-
     /// What to do now. Called until it says `Wait`.
     pub(super) fn step(&mut self, now: Moment) -> Step {
         self.give_up_indices(now);

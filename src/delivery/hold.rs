@@ -47,22 +47,17 @@ fn concerns(scope: &HoldScope, batch: &Batch, item: &Item) -> bool {
 }
 
 impl Holds {
-    /// Holds a scope, if it is not held yet.
-    pub(super) fn begin(&mut self, now: Moment, hold: Hold, random: f64) -> &mut Held {
-        self.0.entry(hold.scope.clone()).or_insert_with(|| Held {
-            hold,
+    /// Holds a batch for a reason; the hold begins if there is none of its scope yet.
+    pub(super) fn hold(&mut self, now: Moment, hold: Hold, batch: Batch, random: f64) {
+        let held = self.0.entry(hold.scope.clone()).or_insert_with(|| Held {
+            hold: hold.clone(),
             since: now,
             given_up: false,
             batches: Vec::new(),
             failures: 0,
             next_probe: now.after(PROBE.wait(1, None, random)),
             probing: false,
-        })
-    }
-
-    /// Holds a batch for a reason; the hold begins if there is none of its scope yet.
-    pub(super) fn hold(&mut self, now: Moment, hold: Hold, batch: Batch, random: f64) {
-        let held = self.begin(now, hold.clone(), random);
+        });
         held.hold = hold;
         held.batches.push(batch);
     }

@@ -138,6 +138,3 @@ pub fn start(shared: &Arc<Shared>, threads: usize) -> io::Result<Vec<JoinHandle<
         })
         .collect()
 }
-
-#[cfg(test)]
-mod tests;
