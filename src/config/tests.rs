@@ -67,7 +67,7 @@ fn each_mistake_is_named_with_its_line_and_remedy() {
         (
             "${SEARCH_PASSWORD}",
             "${SEARCH_PASS}",
-            "logweir.toml:10:49: the environment variable `SEARCH_PASS` is not set",
+            "logweir.toml:10:46: the environment variable `SEARCH_PASS` is not set",
         ),
         ("[stream.central]\nregion = \"eu-west-1\"", "", "add a table `[stream.NAME]`"),
         ("${srcaddr}", "${srcadr}", "srcaddr"),

@@ -268,7 +268,7 @@ mod tests {
         store.write_blocking(&[letter(1, "gzip")]).unwrap();
         let first = store.list_blocking(&Filter::default(), 9).unwrap();
         store.write_blocking(&[letter(1, "json"), letter(2, "gzip")]).unwrap();
-        let id = Some(first[0].id[..8].to_owned());
+        let id = Some(first[0].id.chars().take(8).collect());
         let again = store.list_blocking(&Filter { id, ..Filter::default() }, 9).unwrap();
         assert_eq!((again.len(), again[0].attempts), (1, 2));
         assert_eq!(again[0].first_attempt_at, first[0].first_attempt_at);

@@ -66,6 +66,13 @@ impl PoolStatus {
     }
 }
 
+impl PoolStatus {
+    /// Shows what keeps the whole destination from starting; nothing once it has started.
+    pub fn waiting(&self, views: Vec<HeldView>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = views;
+    }
+}
+
 /// A hold as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldView {
