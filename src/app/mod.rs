@@ -39,6 +39,7 @@ use crate::memory::{BodyBudget, FetchBudget};
 use crate::route::Way;
 use crate::shutdown::Shutdown;
 use crate::state::{Access, State, StateError};
+use crate::telemetry::chain::Chain;
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::ledger_metrics::{LedgerMetrics, Names};
 
@@ -55,6 +56,9 @@ const SQLITE_BODY: usize = 4 << 20;
 
 /// How long a body of a SQLite destination may stay open.
 const SQLITE_WAIT: Duration = Duration::from_millis(500);
+
+/// `dead_letters.max_age` is days: an hour more is nothing.
+const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
 
 /// What keeps the daemon from starting.
 #[derive(Debug, thiserror::Error)]
@@ -175,12 +179,13 @@ impl App {
         let background = TaskTracker::new();
         let view = parts.view(handles);
         let (clock, heartbeat) = (view.clock, Arc::clone(&view.heartbeat));
-        let cut = parts.shutdown.clone();
+        let (cut, letters) = (parts.shutdown.clone(), parts.letters.clone());
         let serving = admin::serve(listener, view.clone());
         background.spawn(async move {
             tokio::select! {
                 () = cut.cut() => {}
                 () = heartbeat.beat(clock) => {}
+                () = expire(letters) => {}
                 result = serving => warn!(?result, "the status listener ended"),
             }
         });
@@ -417,6 +422,20 @@ impl Parts {
             shutdown: self.shutdown.clone(),
             heartbeat: Arc::new(Heartbeat::default()),
         }
+    }
+}
+
+/// Deletes the dead letters that are older than `dead_letters.max_age`, now and every hour.
+async fn expire(letters: LetterStore) {
+    loop {
+        let store = letters.clone();
+        match tokio::task::spawn_blocking(move || store.expire_blocking()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(expired)) => warn!(expired, "deleted dead letters older than `max_age`"),
+            Ok(Err(error)) => warn!(error = %Chain(&error), "could not delete old dead letters"),
+            Err(error) => warn!(%error, "deleting old dead letters broke off"),
+        }
+        tokio::time::sleep(EXPIRE_EVERY).await;
     }
 }
 
