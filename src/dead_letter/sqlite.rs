@@ -10,6 +10,9 @@ use crate::state::{Durability, State, StateError};
 
 use super::{DeadLettersConfig, Letter};
 
+/// How many letters are deleted at once.
+const DROP_STEP: usize = 1_000;
+
 /// The letters of this box. Clones share the state file.
 #[derive(Clone, Debug)]
 pub struct LetterStore {
@@ -126,15 +129,27 @@ impl LetterStore {
 
     /// Deletes the letters that `filter` means; how many those were.
     ///
+    /// In steps, between which checkpoints and new letters get their turn.
+    ///
     /// # Errors
-    /// Nothing was deleted.
+    /// What was deleted before the error stays deleted.
     pub fn drop_blocking(&self, filter: &Filter) -> Result<usize, LetterStoreError> {
         let (condition, values) = filter.condition();
-        let sql = format!("DELETE FROM dead_letters WHERE {condition}");
-        let dropped = self.state.call_blocking(Durability::Full, |connection| {
-            connection.execute(&sql, params_from_iter(values))
-        });
-        dropped.map_err(|source| LetterStoreError::State { source })
+        let sql = format!(
+            "DELETE FROM dead_letters WHERE number IN
+             (SELECT number FROM dead_letters WHERE {condition} LIMIT {DROP_STEP})"
+        );
+        let mut dropped = 0;
+        loop {
+            let step = self.state.call_blocking(Durability::Full, |connection| {
+                connection.prepare_cached(&sql)?.execute(params_from_iter(&values))
+            });
+            let step = step.map_err(|source| LetterStoreError::State { source })?;
+            dropped += step;
+            if step < DROP_STEP {
+                return Ok(dropped);
+            }
+        }
     }
 
     /// How many letters `filter` means.
@@ -168,7 +183,7 @@ impl LetterStore {
     /// Deletes what is older than `max_age` allows; how many those were.
     ///
     /// # Errors
-    /// Nothing was deleted.
+    /// What was deleted before the error stays deleted.
     pub fn expire_blocking(&self) -> Result<usize, LetterStoreError> {
         let Some(age) = self.config.max_age else { return Ok(0) };
         self.drop_blocking(&Filter { older_than: Some(age.0), ..Filter::default() })
@@ -302,6 +317,17 @@ mod tests {
         assert!(error.to_string().contains("replay or drop"), "{error}");
         assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), 1);
         store.write_blocking(&[letter(2, "gzip")]).unwrap();
+    }
+
+    #[test]
+    fn a_drop_of_many_letters_leaves_none_and_counts_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), DeadLettersConfig::default());
+        let many = u32::try_from(DROP_STEP).unwrap() * 2;
+        let letters: Vec<_> = (0..many).map(|n| letter(n, "gzip")).collect();
+        store.write_blocking(&letters).unwrap();
+        assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), letters.len());
+        assert_eq!(store.totals_blocking().unwrap(), []);
     }
 
     #[test]
