@@ -29,14 +29,12 @@ use crate::delivery::{DeliveryMetrics, Dispatcher, Pool, PoolStatus, Surrounding
 use crate::destination::Destination;
 use crate::destination::opensearch::OpenSearch;
 use crate::destination::opensearch::config::{BuildError, Switch};
-use crate::destination::opensearch::plan::Target;
 use crate::destination::sqlite::{OpenError, SqliteDestination};
 use crate::encode::{self, Outlet, Shared, WorkQueue};
 use crate::event::{DestinationId, DestinationName, RouteName};
 use crate::kinesis::{KinesisMetrics, Source, SourceSetup};
 use crate::lease::LeaseTable;
 use crate::memory::{BodyBudget, FetchBudget};
-use crate::route::Way;
 use crate::shutdown::Shutdown;
 use crate::state::{Access, State, StateError};
 use crate::telemetry::chain::Chain;
@@ -44,6 +42,8 @@ use crate::telemetry::ledger::Ledger;
 use crate::telemetry::ledger_metrics::{LedgerMetrics, Names};
 
 use self::prepare::{Nothing, Prepare, Templates};
+
+pub use self::prepare::targets;
 
 /// Shards whose own shares are part of `memory.fetch`; each shard beyond adds its share.
 const USUAL_SHARDS: usize = 16;
@@ -303,7 +303,12 @@ impl Parts {
                         built.map_err(|source| AppError::OpenSearch { name, source })?;
                     let dispatcher = Dispatcher::new(bulk.max_in_flight.get(), breaker);
                     let body = (bulk.max_body.0, bulk.max_wait.0);
-                    self.outlet((to, Templates(self.targets(id))), destination, dispatcher, body)
+                    self.outlet(
+                        (to, Templates(targets(&self.config.routes, id))),
+                        destination,
+                        dispatcher,
+                        body,
+                    )
                 }
                 DestinationConfig::Sqlite(config) => {
                     let name = to.name.clone();
@@ -349,21 +354,6 @@ impl Parts {
         self.budgets.push((name.clone(), Arc::clone(&budget)));
         self.statuses.push((name, status));
         Outlet { account, framing, max_body, max_wait, budget, batches }
-    }
-
-    /// What the routes to a destination need there.
-    fn targets(&self, destination: DestinationId) -> Vec<Target> {
-        let routes = self.config.routes.iter();
-        let targets = routes.filter_map(|(id, route)| match &route.way {
-            Way::Send { parser, to, index } if to.contains(&destination) => Some(Target {
-                route: id,
-                name: route.name.clone(),
-                index: index.clone(),
-                schema: parser.schema(),
-            }),
-            Way::Send { .. } | Way::Discard => None,
-        });
-        targets.collect()
     }
 
     /// Starts the source of each stream.

@@ -9,6 +9,8 @@ use crate::delivery::{HeldView, Surroundings};
 use crate::destination::HoldReason;
 use crate::destination::opensearch::OpenSearch;
 use crate::destination::opensearch::plan::{Problem, Target};
+use crate::event::DestinationId;
+use crate::route::{RouteTable, Way};
 
 /// How often what is missing is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -51,6 +53,21 @@ impl Prepare<OpenSearch> for Templates {
             }
         }
     }
+}
+
+/// What the routes to a destination need there.
+#[must_use]
+pub fn targets(routes: &RouteTable, destination: DestinationId) -> Vec<Target> {
+    let targets = routes.iter().filter_map(|(id, route)| match &route.way {
+        Way::Send { parser, to, index } if to.contains(&destination) => Some(Target {
+            route: id,
+            name: route.name.clone(),
+            index: index.clone(),
+            schema: parser.schema(),
+        }),
+        Way::Send { .. } | Way::Discard => None,
+    });
+    targets.collect()
 }
 
 fn view(problem: &Problem, around: &Surroundings) -> HeldView {

@@ -4,6 +4,7 @@ mod dead_letter;
 mod demo;
 mod health;
 mod run;
+mod setup;
 mod signals;
 
 use std::path::PathBuf;
@@ -47,6 +48,7 @@ struct CommandLine {
 const EXAMPLES: &str = "Examples:
   logweir demo                                  see the whole path work, without AWS or a cluster
   logweir validate --config ./logweir.toml      check a configuration
+  logweir setup --dry-run                       show the index templates that the routes need
   logweir run                                   run the daemon with /etc/logweir/logweir.toml
   logweir dead-letter list --reason mapping     what a destination would not take, and why
 
@@ -63,6 +65,12 @@ enum Command {
     Run(ConfigFile),
     /// Check a configuration and say what is wrong with it.
     Validate(ConfigFile),
+    /// Install the index templates and lifecycle policies that the routes need at each destination.
+    ///
+    /// `run` installs missing ones by itself unless `templates = "manual"`: this is for a user with
+    /// more rights than the daemon's. Doing it again changes nothing; what was not made by logweir,
+    /// or by a newer one, is left alone.
+    Setup(setup::SetupArgs),
     /// See the whole path work on this machine: a Kinesis endpoint, generated logs, and the daemon.
     Demo(demo::DemoArgs),
     /// Look at events that could not be delivered, and send or throw them away.
@@ -105,6 +113,7 @@ pub fn main() -> Exit {
     let exit = match command_line.command {
         Command::Run(file) => run::run(&file),
         Command::Validate(file) => run::validate(&file),
+        Command::Setup(args) => setup::setup(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::DeadLetter(command) => dead_letter::dead_letter(&command),
         Command::Health(args) => health::health(&args),

@@ -85,8 +85,13 @@ impl OpenSearch {
     /// # Errors
     /// As `engine`.
     pub async fn plan(&self, targets: &[Target]) -> Result<Plan, SetupError> {
-        let engine = self.engine().await?;
-        Ok(Plan::new(&engine, targets, &self.config().index, env!("CARGO_PKG_VERSION")))
+        Ok(self.plan_for(&self.engine().await?, targets))
+    }
+
+    /// What `targets` need at an engine that was asked already.
+    #[must_use]
+    pub fn plan_for(&self, engine: &Engine, targets: &[Target]) -> Plan {
+        Plan::new(engine, targets, &self.config().index, env!("CARGO_PKG_VERSION"))
     }
 
     /// Carries out a plan, step by step, whatever becomes of a single one. Doing it again changes

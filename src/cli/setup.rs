@@ -1,0 +1,123 @@
+//! `logweir setup`: index templates and lifecycle policies, by hand.
+
+use clap::Args;
+
+use crate::app::targets;
+use crate::clock::Clock;
+use crate::config::{Config, DestinationConfig};
+use crate::destination::opensearch::OpenSearch;
+use crate::destination::opensearch::plan::{Done, Plan, Target};
+use crate::destination::opensearch::setup::{Outcome, SetupError};
+use crate::event::{DestinationId, DestinationName};
+use crate::telemetry::chain::Chain;
+
+use super::{ConfigFile, Exit, failed, runtime};
+
+/// What is set up.
+#[derive(Clone, Debug, Args)]
+pub(super) struct SetupArgs {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Print the requests and send none of them. Asks each engine for its version only.
+    #[arg(long)]
+    dry_run: bool,
+    /// Only this destination.
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+}
+
+pub(super) fn setup(args: &SetupArgs) -> Result<Exit, Exit> {
+    let config = args.file.load()?;
+    if let Some(wanted) = &args.destination
+        && !config.destinations.iter().any(|(name, _)| name.as_str() == wanted)
+    {
+        eprintln!("error: there is no destination `{wanted}` in {}", args.file.config.display());
+        return Err(Exit::Usage);
+    }
+    runtime()?.block_on(all(args, config))
+}
+
+async fn all(args: &SetupArgs, config: Config) -> Result<Exit, Exit> {
+    let mut exit = Exit::Clean;
+    for (id, (name, destination)) in (0..u16::MAX).map(DestinationId).zip(config.destinations) {
+        if args.destination.as_deref().is_some_and(|wanted| wanted != name.as_str()) {
+            continue;
+        }
+        match destination {
+            DestinationConfig::Sqlite(_) => {
+                println!("# {name}: a SQLite file, which needs nothing set up");
+            }
+            DestinationConfig::OpenSearch(config_of) => {
+                let search = OpenSearch::build(*config_of, Clock::start());
+                let search = search.map_err(|error| failed(Exit::Usage, &error))?;
+                let routes = targets(&config.routes, id);
+                if !one(&name, &search, &routes, args.dry_run).await? {
+                    exit = Exit::Partly;
+                }
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// Sets up one engine; whether all of it went well.
+async fn one(
+    name: &DestinationName,
+    search: &OpenSearch,
+    routes: &[Target],
+    dry_run: bool,
+) -> Result<bool, Exit> {
+    let engine = search.engine().await.map_err(|error| unanswered(name, &error))?;
+    let plan = search.plan_for(&engine, routes);
+    println!("# {name}: {engine}");
+    let good = tell_problems(&plan, routes);
+    if dry_run {
+        plan.steps.iter().for_each(|step| println!("{step}\n"));
+        return Ok(good);
+    }
+    let outcomes = search.apply(&plan).await;
+    Ok(outcomes.iter().map(told).fold(good, |all, one| all && one))
+}
+
+fn unanswered(name: &DestinationName, error: &SetupError) -> Exit {
+    eprintln!("error: destination `{name}`: {}", Chain(error));
+    match error {
+        SetupError::Unreachable { .. } => Exit::Unavailable,
+        SetupError::Refused { .. }
+        | SetupError::Foreign { .. }
+        | SetupError::NoLifecycle
+        | SetupError::Engine(_) => Exit::Partly,
+    }
+}
+
+/// Shows what the plan leaves open; whether that is nothing.
+fn tell_problems(plan: &Plan, routes: &[Target]) -> bool {
+    plan.notes.iter().for_each(|note| println!("note: {note}"));
+    for problem in &plan.problems {
+        let named = routes.iter().filter(|target| problem.routes.contains(&target.route));
+        let named: Vec<_> = named.map(|target| target.name.as_str()).collect();
+        eprintln!("error: route {}: {}", named.join(", "), problem.error);
+    }
+    plan.problems.is_empty()
+}
+
+/// Shows what became of a step; whether it went well.
+fn told(outcome: &Outcome) -> bool {
+    let (kind, name) = (if outcome.is_needed { "template" } else { "policy" }, &outcome.name);
+    match &outcome.result {
+        Ok(done) => {
+            let done = match done {
+                Done::Installed => "installed",
+                Done::Updated => "updated",
+                Done::Unchanged => "unchanged",
+                Done::Newer => "left alone, for it was made by a newer logweir",
+            };
+            println!("{kind} {name}: {done}");
+            true
+        }
+        Err(error) => {
+            eprintln!("error: {kind} {name}: {}", Chain(error));
+            false
+        }
+    }
+}
