@@ -4,15 +4,16 @@
 //! documents straight into the open body; the sealed body is sent as it is; a refused or retried
 //! item is cut out by its span.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::event::{DestinationId, Moment, RouteId};
-use crate::fate::{AbandonReason, Delivery, RefusalReason};
+use crate::fate::{AbandonReason, Delivery, RefusalReason, ReplayResult};
 use crate::memory::BodyPermit;
 use crate::record::{AckToken, Record};
-use crate::telemetry::ledger::Ledger;
+use crate::telemetry::ledger::{Accounts, Book, Ledger};
 
 /// How a destination wants its documents in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Account {
     pub ledger: Arc<Ledger>,
     /// The destination that the batch goes to.
     pub destination: DestinationId,
+    /// The account for its events, which are all of one kind.
+    pub book: Book,
 }
 
 /// What an event brings to a body besides its document.
@@ -276,6 +279,12 @@ impl Batch {
         self.account.destination
     }
 
+    /// Whether its events are dead letters that are sent again.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.account.book == Book::Replay
+    }
+
     /// One of its events.
     #[must_use]
     pub fn view(&self, item: &Item) -> Option<ItemView<'_>> {
@@ -364,25 +373,37 @@ impl Batch {
 
     /// Every event of the batch is at its destination; `already_present` of them were before.
     pub fn settle_delivered(mut self, already_present: usize) {
-        let to = self.account.destination;
         let present = already_present.min(self.items.len()) as u64;
         let created = self.items.len() as u64 - present;
-        self.account.ledger.book(|accounts| {
-            *accounts.delivered.entry((to, Delivery::Created)).or_default() += created;
-            *accounts.delivered.entry((to, Delivery::AlreadyPresent)).or_default() += present;
+        self.book(|accounts, to, book| match book {
+            Book::Live => {
+                add(&mut accounts.delivered, (to, Delivery::Created), created);
+                add(&mut accounts.delivered, (to, Delivery::AlreadyPresent), present);
+            }
+            Book::Replay => {
+                add(&mut accounts.replayed, (to, ReplayResult::Created), created);
+                add(&mut accounts.replayed, (to, ReplayResult::AlreadyPresent), present);
+            }
         });
         self.settle();
     }
 
     /// Every event of the batch is durable in the dead-letter store, for the reason at its place.
     pub fn settle_dead_lettered(mut self, reasons: impl Iterator<Item = RefusalReason>) {
-        let to = self.account.destination;
-        self.account.ledger.book(|accounts| {
-            for reason in reasons {
-                *accounts.dead_lettered.entry((to, reason)).or_default() += 1;
+        let events = self.items.len() as u64;
+        self.book(|accounts, to, book| match book {
+            Book::Live => {
+                reasons.for_each(|reason| add(&mut accounts.dead_lettered, (to, reason), 1));
             }
+            Book::Replay => add(&mut accounts.replayed, (to, ReplayResult::Refused), events),
         });
+        self.records().for_each(|record| record.refused_again());
         self.settle();
+    }
+
+    fn book(&self, change: impl FnOnce(&mut Accounts, DestinationId, Book)) {
+        let Account { ledger, destination, book } = &self.account;
+        ledger.book(|accounts| change(accounts, *destination, *book));
     }
 
     fn settle(&mut self) {
@@ -396,10 +417,17 @@ impl Drop for Batch {
         if self.items.is_empty() {
             return;
         }
-        let (to, events) = (self.account.destination, self.items.len() as u64);
-        self.account.ledger.book(|accounts| {
-            *accounts.abandoned.entry((to, AbandonReason::Shutdown)).or_default() += events;
+        let events = self.items.len() as u64;
+        self.book(|accounts, to, book| match book {
+            Book::Live => add(&mut accounts.abandoned, (to, AbandonReason::Shutdown), events),
+            Book::Replay => add(&mut accounts.replayed, (to, ReplayResult::Abandoned), events),
         });
+    }
+}
+
+fn add<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, events: u64) {
+    if events > 0 {
+        *counts.entry(key).or_default() += events;
     }
 }
 

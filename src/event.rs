@@ -42,6 +42,13 @@ impl Timestamp {
         Self(jiff::Timestamp::now().as_millisecond())
     }
 
+    /// Reads back what `Display` wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = text.parse::<jiff::Timestamp>().map(|time| Self(time.as_millisecond()));
+        time.ok().or_else(|| text.parse().ok().map(Self))
+    }
+
     /// The year, month and day in UTC; `None` outside the years -9999 … 9999.
     #[must_use]
     pub fn date(self) -> Option<jiff::civil::Date> {
@@ -111,7 +118,7 @@ impl fmt::Display for SequenceNumber {
 pub struct RouteId(pub u16);
 
 /// The place of a destination in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationId(pub u16);
 
 macro_rules! name {
@@ -189,5 +196,13 @@ mod tests {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999Z");
         assert_eq!(Timestamp(i64::MAX).to_string(), i64::MAX.to_string());
+    }
+
+    #[test]
+    fn timestamps_are_read_as_they_were_written() {
+        for time in [Timestamp(1_725_544_035_523), Timestamp(-1), Timestamp(i64::MAX)] {
+            assert_eq!(Timestamp::parse(&time.to_string()), Some(time));
+        }
+        assert_eq!(Timestamp::parse("noon"), None);
     }
 }

@@ -86,3 +86,37 @@ labels! {
         Shutdown = "shutdown",
     }
 }
+
+labels! {
+    /// How the replay of an event ended at a destination.
+    ReplayResult {
+        /// The destination stored it now.
+        Created = "created",
+        /// It was there already.
+        AlreadyPresent = "already_present",
+        /// The destination refused it again; it is a dead letter as before.
+        Refused = "refused",
+        /// The replay was cut short; it is a dead letter as before.
+        Abandoned = "abandoned",
+    }
+}
+
+labels! {
+    /// Why a dead letter stays one after its replay.
+    KeptReason {
+        /// A destination refused it again.
+        Refused = "refused",
+        /// The record can still not be decoded.
+        Undecodable = "undecodable",
+        /// Its destination is not in the configuration any more.
+        NoDestination = "no_destination",
+        /// Its route discards it now.
+        Discarded = "discarded",
+        /// It holds no document that could be sent as it is.
+        NoDocument = "no_document",
+        /// The letter cannot be read.
+        Unreadable = "unreadable",
+        /// The replay was cut short.
+        Abandoned = "abandoned",
+    }
+}

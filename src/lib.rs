@@ -34,6 +34,7 @@ pub mod route;
 pub mod encode;
 pub mod destination;
 pub mod delivery;
+pub mod replay;
 pub mod admin;
 pub mod config;
 pub mod app;

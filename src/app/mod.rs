@@ -6,6 +6,7 @@
 
 mod metrics;
 mod prepare;
+mod replay;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use crate::admin::{self, Heartbeat, View};
 use crate::batch::{Account, Framing, MIN_CHARGE};
 use crate::clock::Clock;
 use crate::config::{Config, DestinationConfig};
-use crate::dead_letter::sqlite::LetterStore;
+use crate::dead_letter::sqlite::{LetterStore, LetterStoreError};
 use crate::delivery::{DeliveryMetrics, Dispatcher, Pool, PoolStatus, Surroundings};
 use crate::destination::Destination;
 use crate::destination::opensearch::OpenSearch;
@@ -38,12 +39,13 @@ use crate::memory::{BodyBudget, FetchBudget};
 use crate::shutdown::Shutdown;
 use crate::state::{Access, State, StateError};
 use crate::telemetry::chain::Chain;
-use crate::telemetry::ledger::Ledger;
+use crate::telemetry::ledger::{Book, Ledger};
 use crate::telemetry::ledger_metrics::{LedgerMetrics, Names};
 
 use self::prepare::{Nothing, Prepare, Templates};
 
 pub use self::prepare::targets;
+pub use self::replay::ReplayApp;
 
 /// Shards whose own shares are part of `memory.fetch`; each shard beyond adds its share.
 const USUAL_SHARDS: usize = 16;
@@ -98,6 +100,12 @@ pub enum AppError {
     Metrics {
         /// Why.
         source: prometheus::Error,
+    },
+    /// The dead letters cannot be read.
+    #[error("could not look at the dead letters")]
+    Letters {
+        /// Why.
+        source: LetterStoreError,
     },
     /// The system refuses threads.
     #[error("could not start the encoder threads")]
@@ -163,14 +171,14 @@ impl App {
         let state = State::open(&config.state, Access::Daemon);
         let state = state.map_err(|source| AppError::State { source })?;
         let mut parts = Parts::new(config, shutdown, &state);
-        let outlets = parts.outlets()?;
+        let outlets = parts.outlets(Book::Live)?;
         let (queue, routes) = (Arc::clone(&parts.queue), parts.config.routes.clone());
-        let with = (parts.letters.clone(), Arc::clone(&parts.ledger), parts.clock);
-        let shared = Arc::new(Shared::new(queue, routes, outlets, with));
+        let books = (Arc::clone(&parts.ledger), Book::Live);
+        let with = (parts.letters.clone(), parts.clock);
+        let shared = Arc::new(Shared::new(queue, routes, outlets, books, with));
         let fetch = FetchBudget::new(parts.config.memory.fetch.0, USUAL_SHARDS);
         parts.register(&shared, &fetch).map_err(|source| AppError::Metrics { source })?;
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let encoders = encode::start(&shared, threads);
+        let encoders = encode::start(&shared, threads());
         let encoders = encoders.map_err(|source| AppError::Threads { source })?;
         let sources = TaskTracker::new();
         let handles = parts.sources(&state, &fetch, (&sources, credentials))?;
@@ -233,13 +241,7 @@ impl App {
         let stopping = async {
             sources.wait().await;
             queue.close();
-            let joined = tokio::task::spawn_blocking(move || {
-                encoders.into_iter().filter_map(|thread| thread.join().err()).count()
-            });
-            let panicked = joined.await.unwrap_or(0);
-            if panicked > 0 {
-                warn!(panicked, "encoder threads ended by a bug in logweir");
-            }
+            joined(encoders).await;
             pools.wait().await;
         };
         let mut stopping = std::pin::pin!(stopping);
@@ -260,6 +262,22 @@ impl App {
         background.close();
         background.wait().await;
         outcome
+    }
+}
+
+/// One encoder for each core.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// Waits for the encoders to end.
+async fn joined(encoders: Vec<JoinHandle<()>>) {
+    let joined = tokio::task::spawn_blocking(move || {
+        encoders.into_iter().filter_map(|thread| thread.join().err()).count()
+    });
+    let panicked = joined.await.unwrap_or(0);
+    if panicked > 0 {
+        warn!(panicked, "encoder threads ended by a bug in logweir");
     }
 }
 
@@ -286,13 +304,13 @@ impl Parts {
     }
 
     /// Starts the pool of each destination. Returns where the encoders put their batches.
-    fn outlets(&mut self) -> Result<Vec<Outlet>, AppError> {
+    fn outlets(&mut self, book: Book) -> Result<Vec<Outlet>, AppError> {
         let metrics = DeliveryMetrics::register(&self.registry);
         let metrics = metrics.map_err(|source| AppError::Metrics { source })?;
         let destinations = self.config.destinations.clone();
         let mut outlets = Vec::new();
         for (id, (name, config)) in (0..u16::MAX).map(DestinationId).zip(destinations) {
-            let to = To { id, name, metrics: metrics.clone() };
+            let to = To { id, name, book, metrics: metrics.clone() };
             outlets.push(match config {
                 DestinationConfig::OpenSearch(config) => {
                     let bulk = config.bulk.clone();
@@ -329,10 +347,10 @@ impl Parts {
         dispatcher: Dispatcher,
         (max_body, max_wait): (usize, Duration),
     ) -> Outlet {
-        let To { id, name, metrics } = to;
+        let To { id, name, book, metrics } = to;
         let queue = Arc::clone(&self.queue);
         let budget = BodyBudget::new(self.config.memory.body.0, move || queue.wake());
-        let account = Account { ledger: Arc::clone(&self.ledger), destination: id };
+        let account = Account { ledger: Arc::clone(&self.ledger), destination: id, book };
         // Every batch takes MIN_CHARGE of the budget, so there are never more than this.
         let (batches, received) = mpsc::channel(budget.size() / MIN_CHARGE + 1);
         let framing: Framing = destination.framing();
@@ -433,5 +451,6 @@ async fn expire(letters: LetterStore) {
 struct To {
     id: DestinationId,
     name: DestinationName,
+    book: Book,
     metrics: DeliveryMetrics,
 }

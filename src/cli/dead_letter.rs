@@ -1,5 +1,7 @@
-//! `logweir dead-letter list | show | drop`.
+//! `logweir dead-letter list | show | replay | drop`.
 
+use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -18,6 +20,13 @@ pub(super) enum DeadLetterCommand {
     List(ListArgs),
     /// Show one whole: the event, where it was to go, and what was said.
     Show(ShowArgs),
+    /// Send them again, and remove what was delivered; what was not stays.
+    ///
+    /// Each event becomes a document again by today's route, with the same id, and goes to the
+    /// destination that refused it: sending one twice changes nothing. A record that could not be
+    /// decoded takes today's whole path. Ends with 1 when letters are left. Takes the place of the
+    /// daemon, which must not run meanwhile.
+    Replay(super::replay::ReplayArgs),
     /// Throw them away for good.
     Drop(DropArgs),
 }
@@ -26,7 +35,7 @@ pub(super) enum DeadLetterCommand {
 #[derive(Clone, Debug, Args)]
 pub(super) struct Which {
     #[command(flatten)]
-    file: ConfigFile,
+    pub(super) file: ConfigFile,
     /// Only those of this reason, such as mapping or too_large.
     #[arg(long)]
     reason: Option<String>,
@@ -80,6 +89,7 @@ pub(super) fn dead_letter(command: &DeadLetterCommand) -> Result<Exit, Exit> {
     match command {
         DeadLetterCommand::List(args) => list(args),
         DeadLetterCommand::Show(args) => show(args),
+        DeadLetterCommand::Replay(args) => super::replay::replay(args),
         DeadLetterCommand::Drop(args) => drop_letters(args),
     }
 }
@@ -92,7 +102,7 @@ fn store(file: &ConfigFile, access: Access) -> Result<LetterStore, Exit> {
 }
 
 impl Which {
-    fn filter(&self) -> Filter {
+    pub(super) fn filter(&self) -> Filter {
         let age = |age: Option<Period>| -> Option<Duration> { age.map(|age| age.0) };
         Filter {
             reason: self.reason.clone(),
@@ -108,12 +118,10 @@ impl Which {
 fn list(args: &ListArgs) -> Result<Exit, Exit> {
     let store = store(&args.which.file, Access::Inspect)?;
     let filter = args.which.filter();
-    let letters = store.list_blocking(&filter, args.limit);
-    let letters = letters.map_err(|error| failed(Exit::Unavailable, &error))?;
     if args.json {
-        for letter in &letters {
-            println!("{}", serde_json::to_string(letter).map_err(|e| failed(Exit::Software, &e))?);
-        }
+        let shown =
+            store.each_blocking(&filter, args.limit, |letter| print_line(&as_json(&letter)));
+        shown.map_err(|error| failed(Exit::Unavailable, &error))?;
         return Ok(Exit::Clean);
     }
     let all = store.count_blocking(&filter).map_err(|error| failed(Exit::Unavailable, &error))?;
@@ -122,22 +130,35 @@ fn list(args: &ListArgs) -> Result<Exit, Exit> {
         return Ok(Exit::Clean);
     }
     println!("{:<14}{:<26}{:<18}{:<14}{:<12}error", "id", "last attempt", "reason", "route", "to");
-    letters.iter().for_each(print_row);
-    let shown = letters.len();
-    if (shown as u64) < all {
-        println!("… {shown} of {all}; --limit shows more");
+    let shown = store.each_blocking(&filter, args.limit, |letter| print_line(&row(&letter)));
+    shown.map_err(|error| failed(Exit::Unavailable, &error))?;
+    if (args.limit as u64) < all {
+        println!("… {} of {all}; --limit shows more", args.limit);
     }
     println!("`logweir dead-letter show ID` shows one whole");
     Ok(Exit::Clean)
 }
 
-fn print_row(letter: &Letter) {
+/// Breaks when nobody reads any more, as when `head` has enough.
+fn print_line(line: &str) -> ControlFlow<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    }
+}
+
+fn as_json(letter: &Letter) -> String {
+    // Text, numbers and JSON that was read as such: writing it cannot fail.
+    serde_json::to_string(letter).unwrap_or_default()
+}
+
+fn row(letter: &Letter) -> String {
     let Letter { id, at, reason, error, .. } = letter;
     let id: String = id.chars().take(12).collect();
     let route = letter.route.as_deref().unwrap_or("–");
     let to = letter.destination.as_deref().unwrap_or("–");
     let error: String = error.chars().take(100).collect();
-    println!("{id:<14}{at:<26}{reason:<18}{route:<14}{to:<12}{error}");
+    format!("{id:<14}{at:<26}{reason:<18}{route:<14}{to:<12}{error}")
 }
 
 fn show(args: &ShowArgs) -> Result<Exit, Exit> {

@@ -3,6 +3,7 @@
 mod dead_letter;
 mod demo;
 mod health;
+mod replay;
 mod run;
 mod setup;
 mod signals;
@@ -51,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   logweir setup --dry-run                       show the index templates that the routes need
   logweir run                                   run the daemon with /etc/logweir/logweir.toml
   logweir dead-letter list --reason mapping     what a destination would not take, and why
+  logweir dead-letter replay --reason mapping   send that again, when the mapping is mended
 
 Exit codes: 0 clean · 1 cut short or not all done · 64 bad configuration or command line ·
 69 something needed is not available · 70 an identity that must hold does not";

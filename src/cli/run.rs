@@ -51,10 +51,11 @@ async fn daemon(file: &ConfigFile, config: Config, level: LogLevel) -> Result<Ex
     })
 }
 
-fn exit_of(error: &AppError) -> Exit {
+pub(super) fn exit_of(error: &AppError) -> Exit {
     match error {
         AppError::OpenSearch { .. } | AppError::Sqlite { .. } => Exit::Usage,
         AppError::State { .. }
+        | AppError::Letters { .. }
         | AppError::Listen { .. }
         | AppError::Metrics { .. }
         | AppError::Threads { .. } => Exit::Unavailable,

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::decode::{self, Envelope, LogEvent};
 use crate::event::Timestamp;
-use crate::record::Record;
+use crate::record::{LetterPayload, Record};
 
 use super::{Letter, Source, Stage};
 
@@ -48,9 +48,17 @@ impl Letter {
     }
 }
 
-/// Letters for events of one record that a destination refused. Inflates the record again.
+/// Letters for events of one record that a destination refused. Inflates the record again; where
+/// the record is a letter itself, that letter is brought up to date.
 #[must_use]
 pub fn refused(record: &Record, events: &[Refused<'_>]) -> Vec<Letter> {
+    match record.ticket().map(|ticket| ticket.payload) {
+        Some(LetterPayload::Event | LetterPayload::Document) => {
+            let again = |event| refused_again(&record.payload, event);
+            return events.iter().filter_map(again).collect();
+        }
+        Some(LetterPayload::Record) | None => {}
+    }
     let mut inflated = Vec::new();
     let decoded = decode::decode(&record.payload, CAP, &mut inflated);
     let envelopes = decoded.map(|decoded| decoded.envelopes).unwrap_or_default();
@@ -58,11 +66,9 @@ pub fn refused(record: &Record, events: &[Refused<'_>]) -> Vec<Letter> {
 }
 
 fn letter(record: &Record, envelopes: &[Envelope<'_>], event: &Refused<'_>) -> Letter {
-    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let source = find(envelopes, event.ordinal);
     // Decoded once, it decodes again; if a bug made that untrue, the record itself is kept.
     let raw = source.is_none().then(|| STANDARD.encode(&record.payload));
-    let document = std::str::from_utf8(event.document).ok().map(str::to_owned);
     let why = (event.reason, event.error);
     Letter {
         route: text(event.route),
@@ -73,9 +79,43 @@ fn letter(record: &Record, envelopes: &[Envelope<'_>], event: &Refused<'_>) -> L
         error_type: text(event.error_type),
         source,
         raw,
-        document: document.and_then(|document| RawValue::from_string(document).ok()),
+        document: document(event.document),
         ..blank(record, Some(event.ordinal), event.destination, Stage::Deliver, why)
     }
+}
+
+/// The letter as it was, with what the destination says now. It still belongs to the destination
+/// that it was first for, whatever other was tried.
+fn refused_again(letter: &[u8], event: &Refused<'_>) -> Option<Letter> {
+    // It was read when it was sent, so it can be read again.
+    let before: Letter = serde_json::from_slice(letter).ok()?;
+    let elsewhere = before.destination.as_deref().filter(|first| *first != event.destination);
+    let error = match elsewhere {
+        Some(_) => format!("{}: {}", event.destination, event.error),
+        None => event.error.to_owned(),
+    };
+    Some(Letter {
+        at: Timestamp::now().to_string(),
+        route: text(event.route),
+        index: text(event.index),
+        document_id: text(event.document_id),
+        reason: event.reason.to_owned(),
+        status: (event.status != 0).then_some(event.status),
+        error_type: text(event.error_type),
+        error,
+        // The store adds those of before.
+        attempts: 1,
+        document: document(event.document),
+        ..before
+    })
+}
+
+fn text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn document(document: &[u8]) -> Option<Box<RawValue>> {
+    RawValue::from_string(std::str::from_utf8(document).ok()?.to_owned()).ok()
 }
 
 fn blank(
@@ -86,8 +126,10 @@ fn blank(
     (reason, error): (&'static str, &str),
 ) -> Letter {
     let now = Timestamp::now().to_string();
+    // A whole record that is replayed and still cannot be decoded is the same letter.
+    let same = record.ticket().filter(|_| ordinal.is_none()).map(|ticket| ticket.id.clone());
     Letter {
-        id: id(record, ordinal, destination),
+        id: same.unwrap_or_else(|| id(record, ordinal, destination)),
         at: now.clone(),
         stream: record.place.stream.to_string(),
         region: record.place.region.clone(),

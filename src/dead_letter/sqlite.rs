@@ -1,5 +1,6 @@
 //! The dead-letter store in the state file.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rusqlite::types::Value;
@@ -25,7 +26,7 @@ pub struct LetterStore {
 pub enum LetterStoreError {
     /// It holds as much as it may.
     #[error(
-        "the dead-letter store holds {bytes} bytes, as many as `dead_letters.max_size` allows: \
+        "the dead-letter store holds {bytes} bytes, and more would exceed `dead_letters.max_size`: \
          replay or drop letters, or raise it"
     )]
     Full {
@@ -63,6 +64,17 @@ pub struct Filter {
     pub newer_than: Option<Duration>,
 }
 
+/// A letter as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Later letters have higher numbers; a letter keeps its number when it is written again.
+    pub number: i64,
+    /// Its id.
+    pub id: String,
+    /// The letter.
+    pub json: String,
+}
+
 /// Letters of one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Total {
@@ -87,22 +99,93 @@ impl LetterStore {
     /// # Errors
     /// Nothing was stored: `Full`, or the state file refused.
     pub fn write_blocking(&self, letters: &[Letter]) -> Result<(), LetterStoreError> {
+        let rows = to_json(letters)?;
         if let Some(limit) = self.config.max_size {
-            let bytes = self.totals_blocking()?.iter().map(|total| total.bytes).sum();
-            if bytes >= limit.0 as u64 {
+            let more: u64 = rows.iter().map(|(_, json)| json.len() as u64).sum();
+            let bytes: u64 = self.totals_blocking()?.iter().map(|total| total.bytes).sum();
+            // An empty store takes what is larger than its limit: it would wait for ever.
+            if bytes > 0 && bytes.saturating_add(more) > limit.0 as u64 {
                 return Err(LetterStoreError::Full { bytes });
             }
         }
-        let rows: Result<Vec<_>, _> = letters.iter().map(serde_json::to_string).collect();
-        let rows = rows.map_err(|source| LetterStoreError::Json { source })?;
+        self.upsert_all(&rows)
+    }
+
+    /// Brings letters that are sent again up to date, or adds those of the events of a record that
+    /// is one. Never `Full`: a full store must be able to empty itself.
+    ///
+    /// # Errors
+    /// Nothing was stored.
+    pub fn rewrite_blocking(&self, letters: &[Letter]) -> Result<(), LetterStoreError> {
+        self.upsert_all(&to_json(letters)?)
+    }
+
+    fn upsert_all(&self, rows: &[(&Letter, String)]) -> Result<(), LetterStoreError> {
         let written = self.state.call_blocking(Durability::Full, |connection| {
             let transaction = connection.transaction()?;
-            for (letter, json) in letters.iter().zip(&rows) {
-                upsert(&transaction, letter, json)?;
-            }
+            rows.iter().try_for_each(|(letter, json)| upsert(&transaction, letter, json))?;
             transaction.commit()
         });
         written.map_err(|source| LetterStoreError::State { source })
+    }
+
+    /// Letters to be sent again, oldest first: those that `filter` means, with numbers after
+    /// `after` and up to `last`, until they take `bytes` together; at least one if there is one.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    pub fn page_blocking(
+        &self,
+        filter: &Filter,
+        (after, last): (i64, i64),
+        bytes: usize,
+    ) -> Result<Vec<Stored>, LetterStoreError> {
+        let (condition, mut values) = filter.condition();
+        values.extend([Value::Integer(after), Value::Integer(last)]);
+        let sql = format!(
+            "SELECT number, id, letter FROM dead_letters
+             WHERE {condition} AND number > ? AND number <= ? ORDER BY number"
+        );
+        self.read(|connection| {
+            let mut statement = connection.prepare(&sql)?;
+            let mut rows = statement.query(params_from_iter(values))?;
+            let (mut page, mut taken) = (Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                let json: String = row.get(2)?;
+                taken += json.len();
+                if taken > bytes && !page.is_empty() {
+                    break;
+                }
+                page.push(Stored { number: row.get(0)?, id: row.get(1)?, json });
+            }
+            Ok(page)
+        })
+    }
+
+    /// The number of the newest letter, 0 when there is none.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    pub fn last_number_blocking(&self) -> Result<i64, LetterStoreError> {
+        let sql = "SELECT coalesce(max(number), 0) FROM dead_letters";
+        self.read(|connection| connection.query_row(sql, [], |row| row.get(0)))
+    }
+
+    /// Deletes letters by their numbers; durable when it returns.
+    ///
+    /// # Errors
+    /// None was deleted.
+    pub fn remove_blocking(&self, numbers: &[i64]) -> Result<(), LetterStoreError> {
+        let removed = self.state.call_blocking(Durability::Full, |connection| {
+            let transaction = connection.transaction()?;
+            {
+                let sql = "DELETE FROM dead_letters WHERE number = ?";
+                let mut delete = transaction.prepare_cached(sql)?;
+                numbers.iter().try_for_each(|number| delete.execute([number]).map(drop))?;
+            }
+            transaction.commit()
+        });
+        removed.map_err(|source| LetterStoreError::State { source })
     }
 
     /// The letters that `filter` means, the last attempted first, at most `limit`.
@@ -114,17 +197,44 @@ impl LetterStore {
         filter: &Filter,
         limit: usize,
     ) -> Result<Vec<Letter>, LetterStoreError> {
+        let mut letters = Vec::new();
+        self.each_blocking(filter, limit, |letter| {
+            letters.push(letter);
+            ControlFlow::Continue(())
+        })?;
+        Ok(letters)
+    }
+
+    /// Shows them one after the other for as long as `show` goes on; a letter of an undecodable record may take 13 MiB.
+    ///
+    /// # Errors
+    /// As `list_blocking`.
+    pub fn each_blocking(
+        &self,
+        filter: &Filter,
+        limit: usize,
+        mut show: impl FnMut(Letter) -> ControlFlow<()>,
+    ) -> Result<(), LetterStoreError> {
         let (condition, mut values) = filter.condition();
         values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
         let sql = format!(
             "SELECT letter FROM dead_letters WHERE {condition} ORDER BY time DESC, number DESC LIMIT ?"
         );
-        let rows = self.read(|connection| {
+        self.read(|connection| {
             let mut statement = connection.prepare(&sql)?;
-            let rows = statement.query_map(params_from_iter(values), |row| row.get(0))?;
-            rows.collect::<Result<Vec<String>, _>>()
-        })?;
-        rows.iter().map(|json| parse(json)).collect()
+            let mut rows = statement.query(params_from_iter(values))?;
+            while let Some(row) = rows.next()? {
+                match parse(row.get_ref(0)?.as_str()?) {
+                    Ok(letter) => {
+                        if show(letter).is_break() {
+                            break;
+                        }
+                    }
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            Ok(Ok(()))
+        })?
     }
 
     /// Deletes the letters that `filter` means; how many those were.
@@ -203,6 +313,11 @@ fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.unsigned_abs())
 }
 
+fn to_json(letters: &[Letter]) -> Result<Vec<(&Letter, String)>, LetterStoreError> {
+    let rows = letters.iter().map(|letter| Ok((letter, serde_json::to_string(letter)?)));
+    rows.collect::<Result<_, _>>().map_err(|source| LetterStoreError::Json { source })
+}
+
 fn parse(json: &str) -> Result<Letter, LetterStoreError> {
     serde_json::from_str(json).map_err(|source| LetterStoreError::Json { source })
 }
@@ -245,8 +360,9 @@ impl Filter {
             }
         }
         if let Some(prefix) = &self.id {
-            conditions.push("substr(id, 1, length(?)) = ?".to_owned());
-            values.extend([Value::Text(prefix.clone()), Value::Text(prefix.clone())]);
+            // A range, which the index on ids serves; ids are hexadecimal.
+            conditions.push("id >= ? AND id < ?".to_owned());
+            values.extend([Value::Text(prefix.clone()), Value::Text(format!("{prefix}g"))]);
         }
         for (sign, age) in [("<", self.older_than), (">=", self.newer_than)] {
             if let Some(age) = age {
@@ -317,6 +433,39 @@ mod tests {
         assert!(error.to_string().contains("replay or drop"), "{error}");
         assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), 1);
         store.write_blocking(&[letter(2, "gzip")]).unwrap();
+    }
+
+    #[test]
+    fn a_full_store_can_bring_its_letters_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let max_size = Some(ByteSize(100));
+        let store = store(folder.path(), DeadLettersConfig { max_size, max_age: None });
+        store.write_blocking(&[letter(1, "gzip")]).unwrap();
+        store.rewrite_blocking(&[letter(1, "json")]).unwrap();
+        assert_eq!(store.list_blocking(&Filter::default(), 9).unwrap()[0].attempts, 2);
+    }
+
+    #[test]
+    fn letters_come_page_by_page_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), DeadLettersConfig::default());
+        let letters: Vec<_> = (0..20).map(|n| letter(n, "gzip")).collect();
+        store.write_blocking(&letters).unwrap();
+        let last = store.last_number_blocking().unwrap();
+        store.write_blocking(&[letter(99, "gzip")]).unwrap();
+        let (mut after, mut seen) = (0, Vec::new());
+        loop {
+            let page = store.page_blocking(&Filter::default(), (after, last), 1000).unwrap();
+            let Some(end) = page.last() else { break };
+            after = end.number;
+            assert!(page.len() == 1 || page.iter().map(|s| s.json.len()).sum::<usize>() <= 1000);
+            // Written again it keeps its place, and is not met a second time.
+            store.rewrite_blocking(&[serde_json::from_str(&end.json).unwrap()]).unwrap();
+            seen.extend(page.into_iter().map(|stored| stored.id));
+        }
+        assert!(seen.iter().eq(letters.iter().map(|letter| &letter.id)));
+        store.remove_blocking(&(1..=last).collect::<Vec<_>>()).unwrap();
+        assert_eq!(store.count_blocking(&Filter::default()).unwrap(), 1);
     }
 
     #[test]

@@ -233,7 +233,9 @@ impl Dispatcher {
                     None => _ = self.accepted.insert(Arc::clone(index), now),
                 }
             }
-            self.breaker.accepted(item.route, 1);
+            if !batch.is_replay() {
+                self.breaker.accepted(item.route, 1);
+            }
         }
         self.delivered.push((batch, already_present));
     }
@@ -342,6 +344,11 @@ impl Dispatcher {
     }
 
     fn refused(&mut self, now: Moment, refused: Refused, probes: Option<&HoldScope>) {
+        // Letters that are refused again add nothing to the letter store.
+        if refused.batch.is_replay() {
+            self.buried.push_back(refused);
+            return;
+        }
         let mut by_route: BTreeMap<_, u64> = BTreeMap::new();
         for (item, refusal) in refused.batch.items().iter().zip(&refused.refusals) {
             *by_route.entry((item.route, refusal.reason)).or_default() += 1;

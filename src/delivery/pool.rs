@@ -278,7 +278,11 @@ async fn bury_all(around: Surroundings, mut refused: Refused) {
         let (names, store) = (around.clone(), around.letters.clone());
         let written = tokio::task::spawn_blocking(move || {
             let letters = bury::letters(&names, &refused);
-            let result = store.write_blocking(&letters);
+            let result = if refused.batch.is_replay() {
+                store.rewrite_blocking(&letters)
+            } else {
+                store.write_blocking(&letters)
+            };
             (refused, result)
         });
         // Blocking tasks are never cancelled, so only a panic ends one without a result.

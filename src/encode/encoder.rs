@@ -1,6 +1,9 @@
 //! One encoder thread: takes a record, reads it event by event into the open bodies.
 
+mod letters;
+
 use std::collections::HashMap;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,8 +14,9 @@ use crate::batch::{BatchBuilder, Entry};
 use crate::dead_letter::Letter;
 use crate::decode::{self, Envelope, LogEvent, Undecodable};
 use crate::event::{DestinationId, Moment, RouteId};
+use crate::fate::KeptReason;
 use crate::parse::{Parsed, Parser, Source, Stamp};
-use crate::record::AckToken;
+use crate::record::{AckToken, LetterPayload};
 use crate::route::{IndexTemplate, Placed, Way};
 use crate::telemetry::chain::Chain;
 
@@ -62,7 +66,7 @@ impl Encoder {
         let (routes, destinations) = (shared.routes.len(), shared.outlets.len());
         let bench = Bench {
             open: (0..destinations).map(|_| None).collect(),
-            tally: Tally::new(routes, destinations),
+            tally: Tally::new(routes, destinations, shared.book),
             groups: HashMap::new(),
             indices: vec![None; routes],
             id: String::new(),
@@ -108,6 +112,16 @@ impl Encoder {
     }
 
     fn read(&mut self, work: &mut Work) -> Pass {
+        let record = Arc::clone(work.ack.record());
+        match record.ticket().map(|ticket| (ticket, ticket.payload)) {
+            Some((ticket, LetterPayload::Event | LetterPayload::Document)) => {
+                self.bench.letter(work, ticket)
+            }
+            Some((_, LetterPayload::Record)) | None => self.record(work),
+        }
+    }
+
+    fn record(&mut self, work: &mut Work) -> Pass {
         let limits = self.bench.shared.limits;
         match self.pass(work, limits.usual) {
             Ok(pass) => pass,
@@ -174,6 +188,8 @@ impl Bench {
         match &shared.routes.get(route)?.way {
             Way::Discard => self.tally.discarded(route, left as u64),
             Way::Send { parser, to, index } => {
+                let ticket = work.ack.record().ticket();
+                let to = ticket.and_then(|ticket| ticket.to.as_ref()).map_or(&**to, from_ref);
                 for (event, log_event) in (first..).zip(&envelope.log_events).skip(skip) {
                     let at = At { ack: &work.ack, source: &source, route, event };
                     if let Err(full) = self.event(&at, log_event, (parser, index, to)) {
@@ -355,8 +371,16 @@ impl Bench {
     }
 
     fn undecodable(&mut self, work: &mut Work, why: &Undecodable) -> Pass {
-        let letter = Letter::undecodable(work.ack.record(), why.label(), &Chain(why).to_string());
-        if let Err(error) = self.shared.letters.write_blocking(&[letter]) {
+        let record = work.ack.record();
+        let letter = [Letter::undecodable(record, why.label(), &Chain(why).to_string())];
+        let written = match record.ticket() {
+            Some(ticket) => {
+                ticket.keep(KeptReason::Undecodable);
+                self.shared.letters.rewrite_blocking(&letter)
+            }
+            None => self.shared.letters.write_blocking(&letter),
+        };
+        if let Err(error) = written {
             error!(error = %Chain(&error), "could not store a dead letter: its record waits");
             self.letters_again = self.shared.clock.now().after(LETTER_RETRY);
             return Pass::Park(Place::Letters, work.next_event);

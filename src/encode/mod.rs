@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::dead_letter::sqlite::LetterStore;
 use crate::memory::BodyBudget;
 use crate::route::RouteTable;
-use crate::telemetry::ledger::Ledger;
+use crate::telemetry::ledger::{Book, Ledger};
 
 use self::encoder::Encoder;
 pub use self::queue::WorkQueue;
@@ -73,6 +73,8 @@ pub struct Shared {
     pub letters: LetterStore,
     /// Where events are booked.
     pub ledger: Arc<Ledger>,
+    /// Where in the ledger.
+    pub book: Book,
     /// The daemon's clock.
     pub clock: Clock,
     /// How far records may expand.
@@ -90,7 +92,8 @@ impl Shared {
         queue: Arc<WorkQueue>,
         routes: RouteTable,
         outlets: Vec<Outlet>,
-        (letters, ledger, clock): (LetterStore, Arc<Ledger>, Clock),
+        (ledger, book): (Arc<Ledger>, Book),
+        (letters, clock): (LetterStore, Clock),
     ) -> Self {
         Self {
             queue,
@@ -98,6 +101,7 @@ impl Shared {
             outlets,
             letters,
             ledger,
+            book,
             clock,
             limits: ExpandLimits::default(),
             parked_milliseconds: Arc::default(),

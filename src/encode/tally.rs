@@ -3,7 +3,7 @@
 use crate::event::{DestinationId, RouteId};
 use crate::fate::FilterReason;
 use crate::parse::Kind;
-use crate::telemetry::ledger::{Accounts, Ledger};
+use crate::telemetry::ledger::{Accounts, Book, Ledger};
 
 /// What a thread has counted and not booked yet.
 #[derive(Debug)]
@@ -15,10 +15,11 @@ pub(super) struct Tally {
     matched: Vec<u64>,
     detected: Vec<[u64; 4]>,
     routed: Vec<u64>,
+    book: Book,
 }
 
 impl Tally {
-    pub(super) fn new(routes: usize, destinations: usize) -> Self {
+    pub(super) fn new(routes: usize, destinations: usize, book: Book) -> Self {
         Self {
             rare: Accounts::default(),
             read: 0,
@@ -26,6 +27,7 @@ impl Tally {
             matched: vec![0; routes],
             detected: vec![[0; 4]; routes],
             routed: vec![0; destinations],
+            book,
         }
     }
 
@@ -69,6 +71,10 @@ impl Tally {
             for (kind, events) in KINDS.iter().zip(row).filter(|(_, events)| **events > 0) {
                 accounts.detected.insert((RouteId(route), kind.as_str()), std::mem::take(events));
             }
+        }
+        if self.book == Book::Replay {
+            // They were read, matched and routed before.
+            accounts = Accounts { replays_begun: accounts.routed, ..Accounts::default() };
         }
         if accounts != Accounts::default() {
             ledger.book(|all| all.add(&accounts));

@@ -7,7 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::event::{DestinationId, RouteId};
-use crate::fate::{AbandonReason, Delivery, FilterReason, RefusalReason};
+use crate::fate::{AbandonReason, Delivery, FilterReason, RefusalReason, ReplayResult};
+
+/// Which account an event is booked in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Book {
+    /// It was read from a stream: the identity of DESIGN §1 holds on these.
+    #[default]
+    Live,
+    /// It was a dead letter, and its first fate stays counted as it was.
+    Replay,
+}
 
 /// Counts of records and events since the daemon started. Also serves as the difference that an
 /// encoder books at the end of a pass.
@@ -41,6 +51,10 @@ pub struct Accounts {
     pub undated: BTreeMap<RouteId, u64>,
     /// Fields kept as JSON text because no mapping takes them as they are.
     pub fields_as_text: BTreeMap<RouteId, u64>,
+    /// Replayed events sent on their way to a destination; in no other count.
+    pub replays_begun: BTreeMap<DestinationId, u64>,
+    /// How their replays ended.
+    pub replayed: BTreeMap<(DestinationId, ReplayResult), u64>,
 }
 
 impl Accounts {
@@ -60,6 +74,8 @@ impl Accounts {
         add_all(&mut self.detected, &other.detected);
         add_all(&mut self.undated, &other.undated);
         add_all(&mut self.fields_as_text, &other.fields_as_text);
+        add_all(&mut self.replays_begun, &other.replays_begun);
+        add_all(&mut self.replayed, &other.replayed);
     }
 
     /// Events of a destination that have no fate yet and were not abandoned.
@@ -87,6 +103,13 @@ impl Accounts {
     #[must_use]
     pub fn abandoned_at(&self, destination: DestinationId) -> u64 {
         of(&self.abandoned, destination)
+    }
+
+    /// Replayed events of a destination whose replay has not ended.
+    #[must_use]
+    pub fn replays_in_flight(&self, destination: DestinationId) -> u64 {
+        let begun = self.replays_begun.get(&destination).copied().unwrap_or(0);
+        begun.saturating_sub(of(&self.replayed, destination))
     }
 
     /// Checks the identity of DESIGN §1; `fan_out` is the number of destinations of each route.

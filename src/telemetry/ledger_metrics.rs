@@ -91,6 +91,7 @@ fn families(accounts: &Accounts, names: &Names) -> prometheus::Result<Vec<Metric
     let mut all = of_records(accounts)?;
     all.extend(of_routes(accounts, names)?);
     all.extend(of_destinations(accounts, names)?);
+    all.extend(of_replays(accounts, names)?);
     Ok(all)
 }
 
@@ -162,6 +163,23 @@ fn of_destinations(accounts: &Accounts, names: &Names) -> prometheus::Result<Vec
         IntGaugeVec::new(Opts::new("logweir_events_in_flight", help), &["destination"])?;
     for id in accounts.routed.keys() {
         let events = i64::try_from(accounts.in_flight(*id)).unwrap_or(i64::MAX);
+        in_flight.get_metric_with_label_values(&[names.destination(*id)])?.set(events);
+    }
+    all.extend(in_flight.collect());
+    Ok(all)
+}
+
+fn of_replays(accounts: &Accounts, names: &Names) -> prometheus::Result<Vec<MetricFamily>> {
+    let replayed = accounts.replayed.iter().map(|((id, result), count)| {
+        (vec![names.destination(*id).to_owned(), result.as_str().to_owned()], *count)
+    });
+    let help = "Dead letters sent again, by how that ended; in no other count.";
+    let mut all = counter("events_replayed", help, &["destination", "result"], replayed)?;
+    let help = "Dead letters on their way to a destination again.";
+    let in_flight =
+        IntGaugeVec::new(Opts::new("logweir_replays_in_flight", help), &["destination"])?;
+    for id in accounts.replays_begun.keys() {
+        let events = i64::try_from(accounts.replays_in_flight(*id)).unwrap_or(i64::MAX);
         in_flight.get_metric_with_label_values(&[names.destination(*id)])?.set(events);
     }
     all.extend(in_flight.collect());

@@ -10,6 +10,7 @@ mod daemon;
 mod facts_bulk_errors;
 mod fake_bulk;
 mod opensearch;
+mod replay;
 mod setup;
 mod kinesis_source;
 mod facts_documents;

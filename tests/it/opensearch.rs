@@ -20,6 +20,7 @@ use logweir::fate::{Delivery, RefusalReason};
 use logweir::memory::{BodyBudget, FetchPermit};
 use logweir::parse::Parser;
 use logweir::record::{Origin, Place, Record};
+use logweir::telemetry::ledger::Book;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -43,7 +44,8 @@ fn batch(count: u32) -> Batch {
     let origin = Origin::Shard(Arc::clone(&acks), acks.open(at.clone()));
     let at = (Arc::new(place), at, Timestamp(1_700_000_000_000));
     let ack = Record::begin(Bytes::new(), at, origin, FetchPermit::default());
-    let account = Account { ledger: Arc::default(), destination: DestinationId(0) };
+    let account =
+        Account { ledger: Arc::default(), destination: DestinationId(0), book: Book::Live };
     let permit = BodyBudget::new(1 << 20, || {}).try_reserve(1 << 20).unwrap();
     let mut builder = BatchBuilder::open(Framing::Bulk, account, permit, Moment::default());
     let index: Arc<str> = "logs-1".into();

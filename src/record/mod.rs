@@ -3,6 +3,8 @@
 //! A record stays in memory, compressed, until every one of its events has a fate: a dead letter
 //! is made from it. Its bytes in the fetch budget return with it.
 
+mod ticket;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +12,10 @@ use bytes::Bytes;
 
 use crate::ack::{ShardAcks, Slot};
 use crate::event::{SequenceNumber, ShardId, StreamName, Timestamp};
+use crate::fate::KeptReason;
 use crate::memory::FetchPermit;
+
+pub use self::ticket::{LetterPayload, Returned, Returns, Ticket};
 
 /// The shard that records come from; shared by all its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,16 +29,18 @@ pub struct Place {
 }
 
 /// Who is told when a record is settled.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Origin {
     /// A shard: its checkpoint may pass the record.
     Shard(Arc<ShardAcks>, Slot),
+    /// The dead-letter store: the letter may be removed.
+    Letter(Ticket),
 }
 
-/// A fetched Kinesis record.
+/// A fetched Kinesis record, or a dead letter that is sent again.
 #[derive(Debug)]
 pub struct Record {
-    /// The bytes as Kinesis gave them.
+    /// The bytes as Kinesis gave them; of a dead letter, what its ticket says.
     pub payload: Bytes,
     /// Where it was read.
     pub place: Arc<Place>,
@@ -68,6 +75,27 @@ impl Record {
         if self.owed.fetch_sub(fates, Ordering::AcqRel) == fates {
             match &self.origin {
                 Origin::Shard(acks, slot) => acks.settle(*slot),
+                Origin::Letter(ticket) => ticket.settle(),
+            }
+        }
+    }
+
+    /// The order that it follows, where it is a dead letter that is sent again.
+    #[must_use]
+    pub fn ticket(&self) -> Option<&Ticket> {
+        match &self.origin {
+            Origin::Shard(..) => None,
+            Origin::Letter(ticket) => Some(ticket),
+        }
+    }
+
+    /// Notes that a destination refused an event of it. Where the record is a letter of that one
+    /// event, the letter stays; the events of a whole record have become letters of their own.
+    pub(crate) fn refused_again(&self) {
+        if let Some(ticket) = self.ticket() {
+            match ticket.payload {
+                LetterPayload::Event | LetterPayload::Document => ticket.keep(KeptReason::Refused),
+                LetterPayload::Record => {}
             }
         }
     }
