@@ -8,6 +8,7 @@ mod metrics;
 mod prepare;
 mod replay;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::config::Credentials;
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -26,7 +27,7 @@ use crate::batch::{Account, Framing, MIN_CHARGE};
 use crate::clock::Clock;
 use crate::config::{Config, DestinationConfig};
 use crate::dead_letter::sqlite::{LetterStore, LetterStoreError};
-use crate::delivery::{DeliveryMetrics, Dispatcher, Pool, PoolStatus, Surroundings};
+use crate::delivery::{Closed, DeliveryMetrics, Dispatcher, Pool, PoolStatus, Surroundings};
 use crate::destination::Destination;
 use crate::destination::opensearch::OpenSearch;
 use crate::destination::opensearch::config::{BuildError, Switch};
@@ -41,8 +42,6 @@ use crate::state::{Access, State, StateError};
 use crate::telemetry::chain::Chain;
 use crate::telemetry::ledger::{Book, Ledger};
 use crate::telemetry::ledger_metrics::{LedgerMetrics, Names};
-
-use self::prepare::{Nothing, Prepare, Templates};
 
 pub use self::prepare::targets;
 pub use self::replay::ReplayApp;
@@ -317,34 +316,34 @@ impl Parts {
                     let breaker = config.dead_letter_breaker == Switch::On;
                     let built = OpenSearch::build(*config, self.clock);
                     let name = to.name.clone();
-                    let destination =
-                        built.map_err(|source| AppError::OpenSearch { name, source })?;
+                    let search = built.map_err(|source| AppError::OpenSearch { name, source })?;
+                    let search = Arc::new(search);
+                    let (tell, closed) = watch::channel(None);
+                    let targets = targets(&self.config.routes, id);
+                    self.pools.spawn(prepare::templates(Arc::clone(&search), targets, tell));
                     let dispatcher = Dispatcher::new(bulk.max_in_flight.get(), breaker);
                     let body = (bulk.max_body.0, bulk.max_wait.0);
-                    self.outlet(
-                        (to, Templates(targets(&self.config.routes, id))),
-                        destination,
-                        dispatcher,
-                        body,
-                    )
+                    self.outlet(to, search, (dispatcher, closed), body)
                 }
                 DestinationConfig::Sqlite(config) => {
                     let name = to.name.clone();
                     let opened = SqliteDestination::open(config);
-                    let destination = opened.map_err(|source| AppError::Sqlite { name, source })?;
+                    let file = opened.map_err(|source| AppError::Sqlite { name, source })?;
+                    let (_, closed) = watch::channel(Some(BTreeMap::new()));
                     let dispatcher = Dispatcher::new(SQLITE_REQUESTS, true);
-                    self.outlet((to, Nothing), destination, dispatcher, (SQLITE_BODY, SQLITE_WAIT))
+                    let body = (SQLITE_BODY, SQLITE_WAIT);
+                    self.outlet(to, Arc::new(file), (dispatcher, closed), body)
                 }
             });
         }
         Ok(outlets)
     }
 
-    fn outlet<D: Destination, P: Prepare<D>>(
+    fn outlet<D: Destination>(
         &mut self,
-        (to, prepare): (To, P),
-        destination: D,
-        dispatcher: Dispatcher,
+        to: To,
+        destination: Arc<D>,
+        (dispatcher, closed): (Dispatcher, watch::Receiver<Closed>),
         (max_body, max_wait): (usize, Duration),
     ) -> Outlet {
         let To { id, name, book, metrics } = to;
@@ -364,11 +363,7 @@ impl Parts {
             metrics,
             status: Arc::clone(&status),
         };
-        self.pools.spawn(async move {
-            if prepare.ready(&destination, &around).await {
-                Pool::new(destination, dispatcher, received, around).run().await;
-            }
-        });
+        self.pools.spawn(Pool::new(destination, dispatcher, received, closed, around).run());
         self.budgets.push((name.clone(), Arc::clone(&budget)));
         self.statuses.push((name, status));
         Outlet { account, framing, max_body, max_wait, budget, batches }

@@ -1,58 +1,50 @@
-//! What must be at a destination before the first batch: an index made without its template would
-//! have the wrong mapping for good.
+//! Sees to it that index templates are there, and tells the pool which routes must wait for one.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::error;
+use tokio::sync::watch;
 
-use crate::delivery::{HeldView, Surroundings};
-use crate::destination::HoldReason;
+use crate::delivery::Closed;
 use crate::destination::opensearch::OpenSearch;
 use crate::destination::opensearch::plan::{Problem, Target};
-use crate::event::DestinationId;
+use crate::event::{DestinationId, RouteId};
 use crate::route::{RouteTable, Way};
 
 /// How often what is missing is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Makes a destination ready for batches.
-pub(super) trait Prepare<D>: Send + 'static {
-    /// Resolves when batches may be sent; false when the daemon was cut short before.
-    fn ready(self, destination: &D, around: &Surroundings) -> impl Future<Output = bool> + Send;
-}
-
-/// There is nothing to prepare.
-pub(super) struct Nothing;
-
-impl<D: Sync> Prepare<D> for Nothing {
-    async fn ready(self, _: &D, _: &Surroundings) -> bool {
-        true
-    }
-}
-
-/// The index templates of these routes.
-pub(super) struct Templates(pub(super) Vec<Target>);
-
-impl Prepare<OpenSearch> for Templates {
-    async fn ready(self, destination: &OpenSearch, around: &Surroundings) -> bool {
-        loop {
-            let problems = tokio::select! {
-                biased;
-                () = around.shutdown.cut() => return false,
-                problems = destination.ensure_templates(&self.0) => problems,
-            };
-            around.status.waiting(problems.iter().map(|problem| view(problem, around)).collect());
-            let Some(problem) = problems.first() else { return true };
-            let remedy = HoldReason::TemplateMissing.remedy();
-            let (destination, error) = (&around.name, &problem.error);
-            error!(%destination, %error, remedy, "no event is sent before its index template is there");
-            tokio::select! {
-                biased;
-                () = around.shutdown.cut() => return false,
-                () = tokio::time::sleep(AGAIN) => {}
-            }
+/// Runs until every target has its template, or its pool has gone.
+pub(super) async fn templates(
+    search: Arc<OpenSearch>,
+    targets: Vec<Target>,
+    closed: watch::Sender<Closed>,
+) {
+    loop {
+        let problems = tokio::select! {
+            biased;
+            () = closed.closed() => return,
+            problems = search.ensure_templates(&targets) => problems,
+        };
+        let is_done = problems.is_empty();
+        closed.send_replace(Some(by_route(problems)));
+        if is_done {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = closed.closed() => return,
+            () = tokio::time::sleep(AGAIN) => {}
         }
     }
+}
+
+fn by_route(problems: Vec<Problem>) -> BTreeMap<RouteId, String> {
+    let routes = problems.into_iter().flat_map(|Problem { routes, error }| {
+        routes.into_iter().map(move |route| (route, error.clone()))
+    });
+    routes.collect()
 }
 
 /// What the routes to a destination need there.
@@ -68,17 +60,4 @@ pub fn targets(routes: &RouteTable, destination: DestinationId) -> Vec<Target> {
         Way::Send { .. } | Way::Discard => None,
     });
     targets.collect()
-}
-
-fn view(problem: &Problem, around: &Surroundings) -> HeldView {
-    let names = problem.routes.iter().filter_map(|route| around.route(*route));
-    let names: Vec<_> = names.map(ToString::to_string).collect();
-    HeldView {
-        scope: format!("route {}", names.join(", ")),
-        reason: HoldReason::TemplateMissing.as_str(),
-        error: problem.error.clone(),
-        remedy: HoldReason::TemplateMissing.remedy(),
-        since: around.clock.now(),
-        events: 0,
-    }
 }

@@ -17,7 +17,8 @@ use crate::fate::RefusalReason;
 
 use super::breaker::Breaker;
 use super::concurrency::Concurrency;
-use super::hold::{Held, Holds};
+use super::gate::{Closed, Gate};
+use super::hold::Holds;
 use super::judge::{Parts, Refused, passes};
 
 /// What is sent again waits between 50 ms and 30 s.
@@ -67,6 +68,7 @@ pub struct Dispatcher {
     delayed: Vec<(Moment, Batch)>,
     buried: VecDeque<Refused>,
     holds: Holds,
+    gate: Gate,
     in_flight: usize,
     concurrency: Concurrency,
     breaker: Breaker,
@@ -85,6 +87,7 @@ impl Dispatcher {
             delayed: Vec::new(),
             buried: VecDeque::new(),
             holds: Holds::default(),
+            gate: Gate::default(),
             in_flight: 0,
             concurrency: Concurrency::new(most),
             breaker: Breaker::new(breaker),
@@ -99,13 +102,20 @@ impl Dispatcher {
         self.ready.push_back(batch);
     }
 
+    /// Closes these routes and opens all others. Nothing is sent before the first call.
+    pub(super) fn close(&mut self, now: Moment, closed: &Closed) {
+        for batch in self.gate.set(now, closed).into_iter().rev() {
+            self.ready.push_front(batch);
+        }
+    }
+
     /// What to do now. Called until it says `Wait`.
     pub(super) fn step(&mut self, now: Moment) -> Step {
         self.give_up_indices(now);
         if let Some(refused) = self.buried.pop_front() {
             return Step::Bury(refused);
         }
-        if self.in_flight >= self.concurrency.limit() {
+        if self.gate.is_unknown() || self.in_flight >= self.concurrency.limit() {
             return Step::Wait(None);
         }
         if let Some((scope, batch)) = self.holds.probe(now) {
@@ -113,6 +123,7 @@ impl Dispatcher {
         }
         self.wake_delayed(now);
         while let Some(mut batch) = self.ready.pop_front() {
+            self.gate.intercept(&mut batch);
             let given_up = self.holds.intercept(now, &mut batch);
             self.bury_given_up(given_up);
             if !batch.is_empty() {
@@ -143,12 +154,14 @@ impl Dispatcher {
             && self.ready.is_empty()
             && self.delayed.is_empty()
             && self.buried.is_empty()
+            && self.gate.is_empty()
             && self.holds.iter().all(|held| held.events() == 0)
     }
 
-    /// What is held now.
-    pub(super) fn holds(&self) -> impl Iterator<Item = &Held> {
-        self.holds.iter()
+    /// What is held now, since when, and how many events wait for it.
+    pub(super) fn holds(&self) -> impl Iterator<Item = (&Hold, Moment, usize)> {
+        let held = self.holds.iter().map(|held| (&held.hold, held.since, held.events()));
+        held.chain(self.gate.iter())
     }
 
     /// Requests that may be under way at once.

@@ -7,11 +7,13 @@ mod breaker;
 mod bury;
 mod concurrency;
 mod dispatcher;
+mod gate;
 mod hold;
 mod judge;
 mod metrics;
 mod pool;
 
 pub use self::dispatcher::Dispatcher;
+pub use self::gate::Closed;
 pub use self::metrics::DeliveryMetrics;
 pub use self::pool::{HeldView, Pool, PoolStatus, Surroundings};

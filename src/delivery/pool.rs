@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
@@ -20,6 +20,7 @@ use crate::telemetry::rate_limit::RateLimit;
 
 use super::bury;
 use super::dispatcher::{Dispatcher, Outgoing, Step};
+use super::gate::Closed;
 use super::judge::Refused;
 use super::metrics::DeliveryMetrics;
 
@@ -66,13 +67,6 @@ impl PoolStatus {
     }
 }
 
-impl PoolStatus {
-    /// Shows what keeps the whole destination from starting; nothing once it has started.
-    pub fn waiting(&self, views: Vec<HeldView>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = views;
-    }
-}
-
 /// A hold as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldView {
@@ -96,6 +90,7 @@ pub struct Pool<D> {
     destination: Arc<D>,
     dispatcher: Dispatcher,
     batches: mpsc::Receiver<Batch>,
+    closed: watch::Receiver<Closed>,
     around: Surroundings,
     rate_limit: RateLimit,
     shown: Vec<HeldView>,
@@ -108,17 +103,17 @@ struct Answered {
 }
 
 impl<D: Destination> Pool<D> {
-    /// A pool with at most `most` requests at once, and with the breaker on or off.
+    /// A pool that is told by `closed` which routes must wait; without a word it sends nothing.
     #[must_use]
     pub fn new(
-        destination: D,
+        destination: Arc<D>,
         dispatcher: Dispatcher,
         batches: mpsc::Receiver<Batch>,
+        closed: watch::Receiver<Closed>,
         around: Surroundings,
     ) -> Self {
-        let destination = Arc::new(destination);
         let rate_limit = RateLimit::default();
-        Self { destination, dispatcher, batches, around, rate_limit, shown: Vec::new() }
+        Self { destination, dispatcher, batches, closed, around, rate_limit, shown: Vec::new() }
     }
 
     /// Runs until the encoders have gone and every batch has its fate, or until cut short: then
@@ -128,6 +123,7 @@ impl<D: Destination> Pool<D> {
         let mut sending = FuturesUnordered::new();
         let mut burying = FuturesUnordered::new();
         let mut open = true;
+        self.dispatcher.close(self.around.clock.now(), &self.closed.borrow_and_update());
         loop {
             let wake_at = loop {
                 match self.dispatcher.step(self.around.clock.now()) {
@@ -150,6 +146,11 @@ impl<D: Destination> Pool<D> {
                     Some(batch) => self.dispatcher.offer(batch),
                     None => open = false,
                 },
+                // Nobody speaks any more when all is open.
+                Ok(()) = self.closed.changed() => {
+                    let now = self.around.clock.now();
+                    self.dispatcher.close(now, &self.closed.borrow_and_update());
+                }
                 () = sleep_until(self.around.clock, wake_at) => {}
             }
         }
@@ -251,8 +252,8 @@ impl<D: Destination> Pool<D> {
         }
     }
 
-    fn view(&self, held: &super::hold::Held) -> HeldView {
-        let Hold { scope, reason, error } = &held.hold;
+    fn view(&self, (hold, since, events): (&Hold, Moment, usize)) -> HeldView {
+        let Hold { scope, reason, error } = hold;
         let scope = match scope {
             HoldScope::Destination => "destination".to_owned(),
             HoldScope::Index(index) => format!("index {index}"),
@@ -265,8 +266,8 @@ impl<D: Destination> Pool<D> {
             reason: reason.as_str(),
             error: error.clone(),
             remedy: reason.remedy(),
-            since: held.since,
-            events: held.events(),
+            since,
+            events,
         }
     }
 }

@@ -233,6 +233,12 @@ impl FakeBulk {
         self
     }
 
+    /// No longer.
+    pub(crate) fn refuse_nothing(&self) -> &Self {
+        self.lock().refused.clear();
+        self
+    }
+
     /// Puts a template or policy where it belongs.
     pub(crate) fn put(&self, path: &str, body: Value) -> &Self {
         self.lock().settings.insert(path.to_owned(), body);

@@ -14,4 +14,5 @@ mod replay;
 mod setup;
 mod kinesis_source;
 mod facts_documents;
+mod templates;
 mod tidy;

@@ -33,8 +33,9 @@ struct Run {
 
 impl Run {
     fn new(breaker: bool) -> Self {
-        let dispatcher = Dispatcher::new(4, breaker);
+        let mut dispatcher = Dispatcher::new(4, breaker);
         let now = Moment::default();
+        dispatcher.close(now, &Some(BTreeMap::new()));
         Self { dispatcher, now, buried: Vec::new(), delivered: Vec::new(), sent: 0 }
     }
 
@@ -118,6 +119,29 @@ fn only_the_items_that_may_pass_later_are_sent_again() {
 }
 
 #[test]
+fn nothing_is_sent_before_it_is_known_which_routes_may_be() {
+    let (batch, acks, account) = batch_of(Framing::Bulk, &[4]);
+    let mut run = Run::new(true);
+    run.dispatcher = Dispatcher::new(4, true);
+    run.dispatcher.offer(batch);
+    run.run(10, all_created);
+    assert_eq!((run.sent, run.dispatcher.is_empty()), (0, false));
+
+    let closed = Some([(RouteId(0), "no right to put templates".to_owned())].into());
+    run.dispatcher.close(run.now, &closed);
+    run.run(10, all_created);
+    let held: Vec<_> = run.dispatcher.holds().map(|(hold, _, n)| (hold.reason, n)).collect();
+    assert_eq!((run.sent, held), (0, vec![(HoldReason::TemplateMissing, 4)]));
+    assert!(!run.dispatcher.is_empty());
+
+    run.dispatcher.close(run.now, &Some([(RouteId(1), String::new())].into()));
+    run.run(10, all_created);
+    assert_eq!((run.sent, run.delivered.len()), (1, 4));
+    assert_eq!(acks.progress().borrow().open, 0);
+    ended(&account);
+}
+
+#[test]
 fn an_answer_with_one_item_too_few_delivers_nothing() {
     let (batch, _acks, account) = batch_of(Framing::Bulk, &[3]);
     let mut run = Run::new(true);
@@ -182,7 +206,7 @@ fn when_every_request_is_refused_all_is_held_and_nothing_is_buried() {
     run.run(20, |_| Answer::Whole(Trouble::Refused(refusal(RefusalReason::Refused))));
     assert!(run.buried.is_empty());
     assert!(run.sent < 40, "probes, not a storm: {}", run.sent);
-    let reasons: Vec<_> = run.dispatcher.holds().map(|held| held.hold.reason).collect();
+    let reasons: Vec<_> = run.dispatcher.holds().map(|(hold, ..)| hold.reason).collect();
     assert_eq!(reasons, [HoldReason::AllRefused]);
     run.run(100, all_created);
     assert_eq!(run.delivered.len(), 64);
@@ -206,7 +230,7 @@ fn a_held_index_does_not_stop_the_others() {
         })
         .collect();
     assert_eq!(run.delivered.len(), 6);
-    let held: usize = run.dispatcher.holds().map(Held::events).sum();
+    let held: usize = run.dispatcher.holds().map(|(_, _, events)| events).sum();
     assert_eq!(held, 6);
     run.run(20, all_created);
     assert_eq!(run.delivered.len(), 12);
@@ -256,7 +280,7 @@ fn the_breaker_holds_a_route_whose_template_is_wrong() {
         run.run(2, |batch| each(batch, refuse));
     }
     assert_eq!(run.buried.len(), 90, "the first batch is under a hundred");
-    let held: Vec<_> = run.dispatcher.holds().map(|held| held.hold.scope.clone()).collect();
+    let held: Vec<_> = run.dispatcher.holds().map(|(hold, ..)| hold.scope.clone()).collect();
     assert_eq!(held, [HoldScope::Route(RouteId(0))]);
     let before = run.sent;
     run.run(3, |batch| {
