@@ -133,7 +133,8 @@ pub fn config_text(folder: &Path, endpoint: &str, listen: &str) -> String {
         "[http]\nlisten = \"{listen}\"\n\n\
          [stream.{stream}]\nregion = \"{region}\"\nendpoint = \"{endpoint}\"\n\n\
          [state.sqlite]\npath = \"{state}\"\nephemeral = true\n\n\
-         [destination.search.sqlite]\npath = \"{documents}\"\n",
+         # So low that the demo has documents that are refused.\n\
+         [destination.search.sqlite]\npath = \"{documents}\"\nmax_document = \"1MiB\"\n",
         stream = Endpoint::STREAM,
         region = Endpoint::REGION,
     );

@@ -125,14 +125,14 @@ impl Encoder {
         let limits = self.bench.shared.limits;
         match self.pass(work, limits.usual) {
             Ok(pass) => pass,
-            Err(Undecodable::TooLarge { .. }) if self.bench.shared.large.try_take() => {
+            Err(Undecodable::TooLarge { .. }) => {
+                let shared = Arc::clone(&self.bench.shared);
+                let Some(_taken) = shared.large.try_take(&shared.queue) else {
+                    return Pass::Park(Place::Large, work.next_event);
+                };
                 let pass = self.pass(work, limits.most);
-                let pass = pass.unwrap_or_else(|why| self.bench.undecodable(work, &why));
-                self.bench.shared.large.give_back();
-                self.bench.shared.queue.wake();
-                pass
+                pass.unwrap_or_else(|why| self.bench.undecodable(work, &why))
             }
-            Err(Undecodable::TooLarge { .. }) => Pass::Park(Place::Large, work.next_event),
             Err(why) => self.bench.undecodable(work, &why),
         }
     }

@@ -110,22 +110,33 @@ impl Shared {
     }
 }
 
-/// Held by the one thread that reads a record which expands beyond the usual. Its holder never
-/// waits for anything.
+/// For the one thread that reads a record which expands beyond the usual.
 #[derive(Debug, Default)]
-struct LargeSlot(AtomicBool);
+struct LargeSlot(Arc<AtomicBool>);
 
 impl LargeSlot {
     fn is_free(&self) -> bool {
         !self.0.load(Ordering::Acquire)
     }
 
-    fn try_take(&self) -> bool {
-        !self.0.swap(true, Ordering::AcqRel)
+    /// Takes it, if it is free; `queue` is told when it is back.
+    fn try_take(&self, queue: &Arc<WorkQueue>) -> Option<LargeTaken> {
+        let was_taken = self.0.swap(true, Ordering::AcqRel);
+        (!was_taken).then(|| LargeTaken { slot: Arc::clone(&self.0), queue: Arc::clone(queue) })
     }
+}
 
-    fn give_back(&self) {
-        self.0.store(false, Ordering::Release);
+/// The slot for large records, given back on drop: also by a thread that panics. Its holder never
+/// waits for anything.
+struct LargeTaken {
+    slot: Arc<AtomicBool>,
+    queue: Arc<WorkQueue>,
+}
+
+impl Drop for LargeTaken {
+    fn drop(&mut self) {
+        self.slot.store(false, Ordering::Release);
+        self.queue.wake();
     }
 }
 
@@ -141,4 +152,21 @@ pub fn start(shared: &Arc<Shared>, threads: usize) -> io::Result<Vec<JoinHandle<
             std::thread::Builder::new().name(format!("encode-{n}")).spawn(move || encoder.run())
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_gives_the_large_slot_back() {
+        let (slot, queue) = (LargeSlot::default(), Arc::default());
+        let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _taken = slot.try_take(&queue);
+            assert!(slot.try_take(&queue).is_none(), "one thread at a time");
+            panic!("a bug");
+        }));
+        assert!(broken.is_err());
+        assert!(slot.is_free());
+    }
 }

@@ -128,11 +128,10 @@ async fn a_search_engine_gets_its_templates_first_and_then_every_event() {
     let fake = crate::fake_bulk::FakeBulk::start().await;
     let path = rig.folder.path().join("logweir.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    let sqlite =
-        text.split("[destination.search.sqlite]\n").nth(1).unwrap().lines().next().unwrap();
-    let text = text
-        .replace("[destination.search.sqlite]", "[destination.search.opensearch]")
-        .replace(sqlite, &format!("url = \"{}\"", fake.url()));
+    let (before, sqlite) = text.split_once("[destination.search.sqlite]\n").unwrap();
+    let (_, after) = sqlite.split_once("\n\n").unwrap();
+    let url = fake.url();
+    let text = format!("{before}[destination.search.opensearch]\nurl = \"{url}\"\n\n{after}");
     std::fs::write(&path, text).unwrap();
     // This destination takes the large documents too.
     let expected = [Delivered, DeliveredUndated, DeadLettered].map(|fate| rig.ledger.count(fate));

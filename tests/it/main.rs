@@ -6,6 +6,7 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+mod config_files;
 mod daemon;
 mod facts_bulk_errors;
 mod fake_bulk;
