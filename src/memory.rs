@@ -192,6 +192,61 @@ impl Drop for BodyPermit {
     }
 }
 
+/// The right to inflate a record that expands beyond the usual, or to make dead letters out of one:
+/// one at a time in the process. Whoever has it never waits for another budget.
+#[derive(Clone)]
+pub struct DecodeSlot {
+    free: Arc<Semaphore>,
+    freed: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl DecodeSlot {
+    /// A slot that is free; `freed` is called, on any thread, after it has come back.
+    #[must_use]
+    pub fn new(freed: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { free: Arc::new(Semaphore::new(1)), freed: Arc::new(freed) }
+    }
+
+    /// Whether `try_take` would succeed now.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.free.available_permits() > 0
+    }
+
+    /// Takes it if it is free, without waiting.
+    #[must_use]
+    pub fn try_take(&self) -> Option<DecodePermit> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(DecodePermit { permit: Some(permit), freed: Arc::clone(&self.freed) })
+    }
+
+    /// Waits until it is free, first come, first served. Cancel safe.
+    pub async fn take(&self) -> DecodePermit {
+        // The semaphore is never closed; without a permit there would merely be one more.
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok();
+        DecodePermit { permit, freed: Arc::clone(&self.freed) }
+    }
+}
+
+impl std::fmt::Debug for DecodeSlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DecodeSlot").field("is_free", &self.is_free()).finish_non_exhaustive()
+    }
+}
+
+/// The decode slot, taken; given back on drop, also by a thread that panics.
+pub struct DecodePermit {
+    permit: Option<OwnedSemaphorePermit>,
+    freed: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Drop for DecodePermit {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        (self.freed)();
+    }
+}
+
 fn to_signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
@@ -249,6 +304,22 @@ mod tests {
         let half = permit.split(50);
         drop(permit);
         drop(half);
+        assert_eq!(told.load(Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn the_decode_slot_comes_back_from_a_thread_that_panics() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&told);
+        let slot = DecodeSlot::new(move || _ = counter.fetch_add(1, Relaxed));
+        let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _taken = slot.try_take().unwrap();
+            assert!(slot.try_take().is_none(), "one at a time");
+            panic!("a bug");
+        }));
+        assert!(broken.is_err());
+        assert_eq!((slot.is_free(), told.load(Relaxed)), (true, 1));
+        drop(slot.take().await);
         assert_eq!(told.load(Relaxed), 2);
     }
 

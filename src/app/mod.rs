@@ -36,7 +36,7 @@ use crate::encode::{self, Outlet, Shared, WorkQueue};
 use crate::event::{DestinationId, DestinationName, RouteName};
 use crate::kinesis::{KinesisMetrics, Source, SourceSetup};
 use crate::lease::LeaseTable;
-use crate::memory::{BodyBudget, FetchBudget};
+use crate::memory::{BodyBudget, DecodeSlot, FetchBudget};
 use crate::shutdown::Shutdown;
 use crate::state::{Access, State, StateError};
 use crate::telemetry::chain::Chain;
@@ -147,6 +147,7 @@ struct Parts {
     names: Names,
     letters: LetterStore,
     queue: Arc<WorkQueue>,
+    slot: DecodeSlot,
     pools: TaskTracker,
     budgets: Vec<(DestinationName, Arc<BodyBudget>)>,
     statuses: Vec<(DestinationName, Arc<PoolStatus>)>,
@@ -173,7 +174,7 @@ impl App {
         let outlets = parts.outlets(Book::Live)?;
         let (queue, routes) = (Arc::clone(&parts.queue), parts.config.routes.clone());
         let books = (Arc::clone(&parts.ledger), Book::Live);
-        let with = (parts.letters.clone(), parts.clock);
+        let with = (parts.letters.clone(), parts.slot.clone(), parts.clock);
         let shared = Arc::new(Shared::new(queue, routes, outlets, books, with));
         let fetch = FetchBudget::new(parts.config.memory.fetch.0, USUAL_SHARDS);
         parts.register(&shared, &fetch).map_err(|source| AppError::Metrics { source })?;
@@ -287,6 +288,8 @@ impl Parts {
         let destinations: Vec<DestinationName> =
             config.destinations.iter().map(|(name, _)| name.clone()).collect();
         let letters = LetterStore::new(state.clone(), config.dead_letters);
+        let queue: Arc<WorkQueue> = Arc::default();
+        let woken = Arc::clone(&queue);
         Self {
             clock: Clock::start(),
             shutdown,
@@ -294,7 +297,8 @@ impl Parts {
             ledger: Arc::default(),
             names: Names { routes: routes.into(), destinations: destinations.into() },
             letters,
-            queue: Arc::default(),
+            slot: DecodeSlot::new(move || woken.wake()),
+            queue,
             pools: TaskTracker::new(),
             budgets: Vec::new(),
             statuses: Vec::new(),
@@ -358,6 +362,7 @@ impl Parts {
             name: name.clone(),
             routes: Arc::clone(&self.names.routes),
             letters: self.letters.clone(),
+            slot: self.slot.clone(),
             clock: self.clock,
             shutdown: self.shutdown.clone(),
             metrics,

@@ -49,7 +49,7 @@ impl ReplayApp {
         let outlets = parts.outlets(Book::Replay)?;
         let (queue, routes) = (Arc::clone(&parts.queue), parts.config.routes.clone());
         let books = (Arc::clone(&parts.ledger), Book::Replay);
-        let with = (parts.letters.clone(), parts.clock);
+        let with = (parts.letters.clone(), parts.slot.clone(), parts.clock);
         let shared = Arc::new(Shared::new(queue, routes, outlets, books, with));
         let encoders = encode::start(&shared, super::threads());
         let encoders = encoders.map_err(|source| AppError::Threads { source })?;

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::dead_letter::sqlite::LetterStore;
 use crate::destination::{Answer, Destination, Hold, HoldScope, Trouble};
 use crate::event::{DestinationName, Moment, RouteId, RouteName, Timestamp};
+use crate::memory::DecodeSlot;
 use crate::shutdown::Shutdown;
 use crate::telemetry::chain::Chain;
 use crate::telemetry::rate_limit::RateLimit;
@@ -37,6 +38,8 @@ pub struct Surroundings {
     pub routes: Arc<[RouteName]>,
     /// Where refused events go.
     pub letters: LetterStore,
+    /// Taken while they are written, since a record is inflated again for it.
+    pub slot: DecodeSlot,
     /// The daemon's clock.
     pub clock: Clock,
     /// When to stop.
@@ -276,6 +279,8 @@ impl<D: Destination> Pool<D> {
 async fn bury_all(around: Surroundings, mut refused: Refused) {
     let mut failures = 0;
     loop {
+        // Given back before any waiting.
+        let taken = around.slot.take().await;
         let (names, store) = (around.clone(), around.letters.clone());
         let written = tokio::task::spawn_blocking(move || {
             let letters = bury::letters(&names, &refused);
@@ -284,6 +289,7 @@ async fn bury_all(around: Surroundings, mut refused: Refused) {
             } else {
                 store.write_blocking(&letters)
             };
+            drop((letters, taken));
             (refused, result)
         });
         // Blocking tasks are never cancelled, so only a panic ends one without a result.

@@ -127,7 +127,7 @@ impl Encoder {
             Ok(pass) => pass,
             Err(Undecodable::TooLarge { .. }) => {
                 let shared = Arc::clone(&self.bench.shared);
-                let Some(_taken) = shared.large.try_take(&shared.queue) else {
+                let Some(_taken) = shared.slot.try_take() else {
                     return Pass::Park(Place::Large, work.next_event);
                 };
                 let pass = self.pass(work, limits.most);
@@ -360,7 +360,7 @@ impl Bench {
     /// Whether what a parked record waits for is there now.
     fn may_run(&self, place: Place, now: Moment) -> bool {
         match place {
-            Place::Large => self.shared.large.is_free(),
+            Place::Large => self.shared.slot.is_free(),
             Place::Letters => now >= self.letters_again,
             Place::Destination(to) => {
                 let outlet = self.shared.outlets.get(usize::from(to.0));

@@ -10,7 +10,7 @@ mod tally;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::batch::{Account, Batch, Framing};
 use crate::clock::Clock;
 use crate::dead_letter::sqlite::LetterStore;
-use crate::memory::BodyBudget;
+use crate::memory::{BodyBudget, DecodeSlot};
 use crate::route::RouteTable;
 use crate::telemetry::ledger::{Book, Ledger};
 
@@ -82,7 +82,8 @@ pub struct Shared {
     /// How long records were parked, in milliseconds. Shared on its own: whoever counts must not
     /// keep the outlets, whose end is the end of the pools.
     pub parked_milliseconds: Arc<AtomicU64>,
-    large: LargeSlot,
+    /// For records that expand beyond the usual.
+    pub slot: DecodeSlot,
 }
 
 impl Shared {
@@ -93,7 +94,7 @@ impl Shared {
         routes: RouteTable,
         outlets: Vec<Outlet>,
         (ledger, book): (Arc<Ledger>, Book),
-        (letters, clock): (LetterStore, Clock),
+        (letters, slot, clock): (LetterStore, DecodeSlot, Clock),
     ) -> Self {
         Self {
             queue,
@@ -105,38 +106,8 @@ impl Shared {
             clock,
             limits: ExpandLimits::default(),
             parked_milliseconds: Arc::default(),
-            large: LargeSlot::default(),
+            slot,
         }
-    }
-}
-
-/// For the one thread that reads a record which expands beyond the usual.
-#[derive(Debug, Default)]
-struct LargeSlot(Arc<AtomicBool>);
-
-impl LargeSlot {
-    fn is_free(&self) -> bool {
-        !self.0.load(Ordering::Acquire)
-    }
-
-    /// Takes it, if it is free; `queue` is told when it is back.
-    fn try_take(&self, queue: &Arc<WorkQueue>) -> Option<LargeTaken> {
-        let was_taken = self.0.swap(true, Ordering::AcqRel);
-        (!was_taken).then(|| LargeTaken { slot: Arc::clone(&self.0), queue: Arc::clone(queue) })
-    }
-}
-
-/// The slot for large records, given back on drop: also by a thread that panics. Its holder never
-/// waits for anything.
-struct LargeTaken {
-    slot: Arc<AtomicBool>,
-    queue: Arc<WorkQueue>,
-}
-
-impl Drop for LargeTaken {
-    fn drop(&mut self) {
-        self.slot.store(false, Ordering::Release);
-        self.queue.wake();
     }
 }
 
@@ -152,21 +123,4 @@ pub fn start(shared: &Arc<Shared>, threads: usize) -> io::Result<Vec<JoinHandle<
             std::thread::Builder::new().name(format!("encode-{n}")).spawn(move || encoder.run())
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_thread_that_panics_gives_the_large_slot_back() {
-        let (slot, queue) = (LargeSlot::default(), Arc::default());
-        let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _taken = slot.try_take(&queue);
-            assert!(slot.try_take(&queue).is_none(), "one thread at a time");
-            panic!("a bug");
-        }));
-        assert!(broken.is_err());
-        assert!(slot.is_free());
-    }
 }
