@@ -5,40 +5,69 @@
 //! and come back as each part of it gets its fate. Always in this order: with one shared budget
 //! records waiting for a body would hold what the bodies need, and nothing would move.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What each shard may hold whatever the others hold: enough for a page of ordinary records.
 pub const SHARD_SHARE: usize = 1 << 20;
 
-/// The budget for fetched pages: a share per shard, and a common rest.
+/// The budget for fetched pages: a share for each shard, and a common rest.
 #[derive(Clone, Debug)]
 pub struct FetchBudget {
     common: Arc<Semaphore>,
-    common_size: usize,
+    /// The whole, as long as shares fit into half of it.
+    size: usize,
+    shares: Arc<Mutex<Vec<Weak<Share>>>>,
+}
+
+/// What one shard may hold whatever the others hold.
+#[derive(Debug)]
+struct Share {
+    free: Arc<Semaphore>,
+    /// Its part of the common rest; none where it comes on top.
+    taken: Option<OwnedSemaphorePermit>,
 }
 
 impl FetchBudget {
-    /// `size` bytes in all, of which `shards` shards own [`SHARD_SHARE`] each. The common rest
-    /// is never less than one shard's share, so a large page can always pass in the end.
+    /// `size` bytes in all. Shares come out of them until half is left for pages larger than a
+    /// share; each shard after that adds its own.
     #[must_use]
-    pub fn new(size: usize, shards: usize) -> Self {
-        let owned = shards.saturating_mul(SHARD_SHARE);
-        let common_size = size.saturating_sub(owned).clamp(SHARD_SHARE, Semaphore::MAX_PERMITS);
-        Self { common: Arc::new(Semaphore::new(common_size)), common_size }
+    pub fn new(size: usize) -> Self {
+        let size = size.clamp(SHARD_SHARE, Semaphore::MAX_PERMITS);
+        Self { common: Arc::new(Semaphore::new(size)), size, shares: Arc::default() }
     }
 
-    /// One shard's access to the budget, with a share of its own.
+    /// One shard's access to the budget, with a share of its own for as long as it lives.
     #[must_use]
     pub fn shard(&self) -> ShardBudget {
-        ShardBudget { own: Arc::new(Semaphore::new(SHARD_SHARE)), budget: self.clone() }
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.retain(|share| share.strong_count() > 0);
+        let fits = shares.len() < (self.size - self.largest_page()) / SHARD_SHARE;
+        let take = || Arc::clone(&self.common).try_acquire_many_owned(to_permits(SHARD_SHARE)).ok();
+        // When the rest is taken just now, the share comes on top of it.
+        let taken = if fits { take() } else { None };
+        let share = Arc::new(Share { free: Arc::new(Semaphore::new(SHARD_SHARE)), taken });
+        shares.push(Arc::downgrade(&share));
+        ShardBudget { share, budget: self.clone() }
     }
 
-    /// Bytes of the common rest that pages and records hold.
+    /// What may be taken of the rest at once. Never more than what shares leave of it: who waited
+    /// for more would wait for ever.
+    fn largest_page(&self) -> usize {
+        self.size / 2
+    }
+
+    /// Bytes that it may give out, all shares included, and bytes that pages and records hold.
     #[must_use]
-    pub fn common_taken(&self) -> usize {
-        self.common_size - self.common_free()
+    pub fn size_and_taken(&self) -> (usize, usize) {
+        let shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut size, mut free) = (self.size, self.common_free());
+        for share in shares.iter().filter_map(Weak::upgrade) {
+            free += share.free.available_permits();
+            size += if share.taken.is_some() { 0 } else { SHARD_SHARE };
+        }
+        (size, size.saturating_sub(free))
     }
 
     /// Bytes of the common rest that nobody holds.
@@ -51,7 +80,7 @@ impl FetchBudget {
 /// One shard's access to the fetch budget.
 #[derive(Clone, Debug)]
 pub struct ShardBudget {
-    own: Arc<Semaphore>,
+    share: Arc<Share>,
     budget: FetchBudget,
 }
 
@@ -60,7 +89,7 @@ impl ShardBudget {
     /// `Limit` inside this when the common rest is taken.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.own.available_permits().max(self.budget.common_free())
+        self.share.free.available_permits().max(self.budget.common_free())
     }
 
     /// Waits until `bytes` fit: into the shard's own share, else into the common rest, first
@@ -68,11 +97,10 @@ impl ShardBudget {
     ///
     /// Cancel safe: a dropped future holds nothing.
     pub async fn reserve(&self, bytes: usize) -> FetchPermit {
-        let whole = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        if let Ok(permit) = Arc::clone(&self.own).try_acquire_many_owned(whole(bytes)) {
+        if let Ok(permit) = Arc::clone(&self.share.free).try_acquire_many_owned(to_permits(bytes)) {
             return FetchPermit(Some(permit));
         }
-        let bytes = whole(bytes.min(self.budget.common_size));
+        let bytes = to_permits(bytes.min(self.budget.largest_page()));
         // The semaphore is never closed; without a permit the page would merely go uncounted.
         FetchPermit(Arc::clone(&self.budget.common).acquire_many_owned(bytes).await.ok())
     }
@@ -247,6 +275,10 @@ impl Drop for DecodePermit {
     }
 }
 
+fn to_permits(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 fn to_signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
@@ -259,10 +291,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_shard_has_its_share_when_the_rest_is_taken() {
-        let budget = FetchBudget::new(4 * SHARD_SHARE, 2);
+        let budget = FetchBudget::new(4 * SHARD_SHARE);
         let (greedy, other) = (budget.shard(), budget.shard());
         let all = greedy.reserve(100 * SHARD_SHARE).await;
         assert_eq!(all.bytes(), 2 * SHARD_SHARE);
+        assert_eq!(budget.size_and_taken(), (4 * SHARD_SHARE, 2 * SHARD_SHARE));
         assert_eq!(other.room(), SHARD_SHARE);
         let own = other.reserve(SHARD_SHARE).await;
         assert_eq!(own.bytes(), SHARD_SHARE);
@@ -273,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_is_returned_record_by_record() {
-        let budget = FetchBudget::new(8 * SHARD_SHARE, 1);
+        let budget = FetchBudget::new(8 * SHARD_SHARE);
         let shard = budget.shard();
         let mut page = shard.reserve(2 * SHARD_SHARE).await;
         let records: Vec<_> = (0..4).map(|_| page.split(1000)).collect();
@@ -281,6 +314,19 @@ mod tests {
         assert_eq!(budget.common_free(), 7 * SHARD_SHARE - 4000);
         drop(records);
         assert_eq!(budget.common_free(), 7 * SHARD_SHARE);
+    }
+
+    #[tokio::test]
+    async fn the_budget_grows_when_shares_would_take_more_than_half() {
+        let budget = FetchBudget::new(4 * SHARD_SHARE);
+        let mut shards: Vec<_> = (0..5).map(|_| budget.shard()).collect();
+        assert_eq!(budget.size_and_taken(), (7 * SHARD_SHARE, 0));
+        let last = shards.pop().unwrap();
+        assert_eq!(last.reserve(9 * SHARD_SHARE).await.bytes(), 2 * SHARD_SHARE);
+        drop(last);
+        assert_eq!(budget.size_and_taken(), (6 * SHARD_SHARE, 0));
+        drop(shards);
+        assert_eq!((budget.size_and_taken().0, budget.common_free()), (4 << 20, 4 << 20));
     }
 
     #[test]

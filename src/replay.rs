@@ -78,7 +78,7 @@ impl Replay {
         destinations: Arc<[DestinationName]>,
         queue: Arc<WorkQueue>,
     ) -> Self {
-        let budget = FetchBudget::new(BUDGET, 1).shard();
+        let budget = FetchBudget::new(BUDGET).shard();
         Self { store, order, destinations, queue, budget, returns: Arc::default() }
     }
 

@@ -14,7 +14,7 @@ use crate::memory::{BodyBudget, FetchBudget};
 
 pub(super) struct DaemonMetrics {
     pub(super) parked_milliseconds: Arc<AtomicU64>,
-    pub(super) fetch: (FetchBudget, usize),
+    pub(super) fetch: FetchBudget,
     pub(super) bodies: Vec<(DestinationName, Arc<BodyBudget>)>,
     pub(super) letters: LetterStore,
     pub(super) desc: Desc,
@@ -75,8 +75,8 @@ impl DaemonMetrics {
             taken.get_metric_with_label_values(of)?.set(i64::try_from(used).unwrap_or(i64::MAX));
             prometheus::Result::Ok(())
         };
-        let (fetch, size) = &self.fetch;
-        set(&["fetch", ""], *size, fetch.common_taken())?;
+        let (size, fetched) = self.fetch.size_and_taken();
+        set(&["fetch", ""], size, fetched)?;
         for (name, body) in &self.bodies {
             set(&["body", name.as_str()], body.size(), body.taken())?;
         }

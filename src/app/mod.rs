@@ -46,9 +46,6 @@ use crate::telemetry::ledger_metrics::{LedgerMetrics, Names};
 pub use self::prepare::targets;
 pub use self::replay::ReplayApp;
 
-/// Shards whose own shares are part of `memory.fetch`; each shard beyond adds its share.
-const USUAL_SHARDS: usize = 16;
-
 /// A SQLite file has one writer, so a second request would only wait for the first.
 const SQLITE_REQUESTS: usize = 1;
 
@@ -176,7 +173,7 @@ impl App {
         let books = (Arc::clone(&parts.ledger), Book::Live);
         let with = (parts.letters.clone(), parts.slot.clone(), parts.clock);
         let shared = Arc::new(Shared::new(queue, routes, outlets, books, with));
-        let fetch = FetchBudget::new(parts.config.memory.fetch.0, USUAL_SHARDS);
+        let fetch = FetchBudget::new(parts.config.memory.fetch.0);
         parts.register(&shared, &fetch).map_err(|source| AppError::Metrics { source })?;
         let encoders = encode::start(&shared, threads());
         let encoders = encoders.map_err(|source| AppError::Threads { source })?;
@@ -411,7 +408,7 @@ impl Parts {
         self.registry.register(Box::new(ledger))?;
         let memory = metrics::DaemonMetrics {
             parked_milliseconds: Arc::clone(&shared.parked_milliseconds),
-            fetch: (fetch.clone(), self.config.memory.fetch.0),
+            fetch: fetch.clone(),
             bodies: self.budgets.clone(),
             letters: self.letters.clone(),
             desc: metrics::DaemonMetrics::desc()?,

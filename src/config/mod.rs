@@ -166,8 +166,8 @@ pub struct MemoryConfig {
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        // A page of 10 MiB needs ~24 MiB while it is parsed; twice that and 1 MiB for each of 16
-        // shards. Six bodies of 5 MiB: four under way, and one open in each of two encoders.
+        // A page of 10 MiB needs ~24 MiB while it is parsed, and may take half. The other half is 1
+        // MiB for each of 32 shards; beyond, each adds its own. Six bodies of 5 MiB: four under way, and one open in each of two encoders.
         Self { fetch: ByteSize(64 << 20), body: ByteSize(32 << 20) }
     }
 }

@@ -221,7 +221,7 @@ async fn without_fates_reading_stops_within_the_budget_and_goes_on_with_them() {
     let budget = daemon.budget.clone();
     let sink = daemon.stop().await;
     assert_eq!(sink.payloads().len(), 40);
-    assert_eq!(budget.common_free(), 3 << 20);
+    assert_eq!(budget.common_free(), 4 << 20);
 }
 
 #[tokio::test]

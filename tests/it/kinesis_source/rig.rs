@@ -71,7 +71,7 @@ impl World {
     pub(crate) fn start_holding(&self) -> Daemon {
         let (sink, registry) = (Arc::new(Sink::default()), Registry::new());
         let (shutdown, tasks) = (Shutdown::default(), TaskTracker::new());
-        let budget = FetchBudget::new(self.budget, 1);
+        let budget = FetchBudget::new(self.budget);
         let taken = Arc::clone(&sink);
         let source = Source::new(SourceSetup {
             stream: StreamName::new(Endpoint::STREAM),
