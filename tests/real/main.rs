@@ -9,6 +9,14 @@
 )]
 
 mod bulk_answers;
+mod cloudtrail_documents;
+mod envelopes;
+#[path = "../it/facts.rs"]
+mod facts;
 mod kinesis_round_trip;
+mod metrics;
 mod metrics_lint;
+mod rig;
 mod servers;
+mod trail_events;
+mod vpc_flow_queries;
