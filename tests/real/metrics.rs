@@ -43,6 +43,11 @@ impl Metrics {
         sum as u64
     }
 
+    /// How many series a name has.
+    pub(crate) fn series(&self, name: &str) -> usize {
+        self.named(name).count()
+    }
+
     /// The values of a label, with the sum of each that is not 0.
     pub(crate) fn by(&self, name: &str, label: &str) -> BTreeMap<String, u64> {
         let values = self.named(name).map(|series| series.labels[label].as_str());

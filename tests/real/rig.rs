@@ -134,7 +134,20 @@ impl Daemon {
         }
     }
 
-    pub(crate) async fn metrics(&self) -> Metrics {
+    /// Waits until a metric has this many series.
+    pub(crate) async fn metrics_with(&self, name: &str, series: usize) -> Metrics {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let metrics = self.metrics().await;
+            if metrics.series(name) >= series {
+                return metrics;
+            }
+            assert!(Instant::now() < deadline, "no {name}:\n{}", metrics.page());
+            sleep(POLL).await;
+        }
+    }
+
+    async fn metrics(&self) -> Metrics {
         let (status, page) = self.get("/metrics").await;
         assert_eq!(status, 200, "{page}");
         Metrics::read(page)
