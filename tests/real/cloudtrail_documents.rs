@@ -63,7 +63,7 @@ async fn every_cloudtrail_event_is_delivered_whole_whatever_its_open_fields_hold
 }
 
 #[tokio::test]
-async fn without_our_templates_the_same_events_conflict_and_each_still_has_one_fate() {
+async fn without_our_templates_the_same_events_conflict_until_they_are_replayed() {
     let Some(events) = real_events() else { return };
     let Some(search) = OpenSearch::start().await else { return };
     let Some(kinesis) = Kinesis::start().await else { return };
@@ -90,10 +90,31 @@ async fn without_our_templates_the_same_events_conflict_and_each_still_has_one_f
     assert_eq!(count(&search, "untemplated-*").await, delivered);
     let fields = fields(&search, "untemplated-*").await;
     daemon.stop().await;
+    let letters = all.len() as u64 - delivered;
     println!(
         "of {} events {delivered} were delivered, refused {refused:?}; {fields} fields",
         all.len()
     );
+    let routes = route("trail", "parse = \"cloudtrail\"", "replayed-%Y.%m.%d");
+    rig.configure(&kinesis, stream, &format!("url = \"{}\"", search.url()), &routes);
+    assert_replayed(&rig, &search, letters).await;
+}
+
+/// With our templates, in indices of their own, all letters are taken.
+async fn assert_replayed(rig: &Rig, search: &OpenSearch, letters: u64) {
+    let replay = rig.run(&["dead-letter", "replay", "--json"]);
+    assert_eq!(replay.status.code(), Some(0), "{replay:?}");
+    let report: Value = serde_json::from_slice(&replay.stdout).unwrap();
+    let expected = json!({
+        "letters": letters,
+        "removed": letters,
+        "kept": {},
+        "not_sent": 0,
+        "replayed": {"search": {"created": letters}},
+    });
+    assert_eq!(report, expected);
+    assert_eq!(count(search, "replayed-*").await, letters);
+    println!("replayed with our templates: {report}");
 }
 
 /// Nothing of an event is lost or cut: an open-ended field is there as it came, or whole as text.

@@ -8,7 +8,7 @@ use crate::rig::{Rig, route};
 use crate::servers::{Kinesis, OpenSearch, promtool_complaints};
 
 /// What dashboards and alerts ask for, whether or not anything has happened yet.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 35] = [
     "logweir_blocked_seconds_total",
     "logweir_build_info",
     "logweir_bulk_concurrency",
@@ -25,6 +25,7 @@ const NAMES: [&str; 33] = [
     "logweir_events_in_flight",
     "logweir_events_matched_total",
     "logweir_events_read_total",
+    "logweir_events_replayed_total",
     "logweir_events_routed_total",
     "logweir_events_undated_total",
     "logweir_fetch_blocked_seconds_total",
@@ -39,6 +40,7 @@ const NAMES: [&str; 33] = [
     "logweir_records_control_total",
     "logweir_records_read_total",
     "logweir_records_undecodable_total",
+    "logweir_replays_in_flight",
     "logweir_retries_total",
     "logweir_shard_checkpoint_age_seconds",
     "logweir_shard_lag_seconds",

@@ -1,4 +1,4 @@
-//! What an engine refuses can be found and understood: a letter with the engine's own words.
+//! What an engine refuses can be found, understood, and sent again once the cause is mended.
 
 use logweir::event::Timestamp;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ const REFUSED: &str =
 const TAKEN: &str = "2 123456789010 eni-1 - - - - - - - 1418530010 1418530070 - NODATA";
 
 #[tokio::test]
-async fn a_document_refused_by_the_engine_is_a_letter_with_its_own_reason() {
+async fn a_refused_document_is_a_letter_with_the_engines_reason_until_it_is_replayed() {
     let Some(search) = OpenSearch::start().await else { return };
     let Some(kinesis) = Kinesis::start().await else { return };
     let stream = "refusals";
@@ -36,13 +36,30 @@ async fn a_document_refused_by_the_engine_is_a_letter_with_its_own_reason() {
     assert_eq!(metrics.sum("logweir_dead_letters_stored", &[]), 1);
     // A running daemon does not keep the letters to itself.
     let while_running = letters(&rig);
+    assert_eq!(rig.run(&["dead-letter", "replay"]).status.code(), Some(69), "the daemon has them");
     daemon.stop().await;
-    let letters = letters(&rig);
-    assert_eq!(letters, while_running);
-    let [letter] = letters.as_slice() else { panic!("not one letter: {letters:?}") };
+    let listed = letters(&rig);
+    assert_eq!(listed, while_running);
+    let [letter] = listed.as_slice() else { panic!("not one letter: {listed:?}") };
     println!("{}", letter["error"]);
     assert_letter(letter, &refused);
-    assert!(!is_there(&search, &refused.id).await);
+    assert_eq!(document(&search, &refused.id).await, Value::Null);
+
+    // Nothing is mended yet: it is refused again, and stays.
+    let replay = rig.run(&["dead-letter", "replay"]);
+    println!("{}", String::from_utf8_lossy(&replay.stdout));
+    assert_eq!(replay.status.code(), Some(1), "{replay:?}");
+    let again = letters(&rig);
+    assert_eq!((again.len(), &again[0]["attempts"]), (1, &json!(2)));
+    assert_eq!(again[0]["id"], letter["id"]);
+
+    assert_eq!(search.delete(INDEX).await.status, 200);
+    make_index(&search, "integer").await;
+    let replay = rig.run(&["dead-letter", "replay"]);
+    println!("{}", String::from_utf8_lossy(&replay.stdout));
+    assert_eq!(replay.status.code(), Some(0), "{replay:?}");
+    assert_eq!(letters(&rig), Vec::<Value>::new());
+    assert_eq!(document(&search, &refused.id).await, letter["document"]);
 }
 
 /// Everything that is needed to understand it, and to send it again.
@@ -87,6 +104,7 @@ async fn make_index(search: &OpenSearch, type_of_port: &str) {
     assert_eq!(made.status, 200, "{made:?}");
 }
 
-async fn is_there(search: &OpenSearch, id: &str) -> bool {
-    search.get(&format!("{INDEX}/_doc/{id}")).await.body["found"] == true
+/// Null when it is not there.
+async fn document(search: &OpenSearch, id: &str) -> Value {
+    search.get(&format!("{INDEX}/_doc/{id}")).await.body["_source"].clone()
 }

@@ -50,8 +50,20 @@ pub(crate) fn log_group(route: &str) -> String {
 impl Rig {
     /// `destination` is TOML: its `url` and whatever else. What no route takes is discarded.
     pub(crate) fn new(kinesis: &Kinesis, stream: &str, destination: &str, routes: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().join("state.db");
+        let rig = Self { folder: tempfile::tempdir().unwrap() };
+        rig.configure(kinesis, stream, destination, routes);
+        rig
+    }
+
+    /// Writes another configuration, for the next daemon or command.
+    pub(crate) fn configure(
+        &self,
+        kinesis: &Kinesis,
+        stream: &str,
+        destination: &str,
+        routes: &str,
+    ) {
+        let state = self.folder.path().join("state.db");
         let config = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n\n\
              [stream.{stream}]\nregion = \"us-east-1\"\nendpoint = \"{}\"\n\n\
@@ -61,8 +73,7 @@ impl Rig {
             kinesis.url(),
             state.display(),
         );
-        fs::write(folder.path().join("logweir.toml"), config).unwrap();
-        Self { folder }
+        fs::write(self.folder.path().join("logweir.toml"), config).unwrap();
     }
 
     /// Starts a daemon and waits until it listens.
