@@ -77,7 +77,9 @@ async fn without_our_templates_the_same_events_conflict_until_they_are_replayed(
     let rig = Rig::new(&kinesis, stream, &destination, &routes);
     let daemon = rig.start().await;
 
-    let all = twins(&events).into_iter().chain(events).collect::<Vec<_>>();
+    // A third of the real ones: adding hundreds of fields to a mapping takes the engine long.
+    let twins = twins(&events);
+    let all: Vec<_> = twins.into_iter().chain(events.into_iter().step_by(3)).collect();
     let (now, mut rng) = (Timestamp::now().0, Rng::with_seed(3));
     put(&kinesis, stream, &records("trail", log_events(&all, 0, now), &mut rng)).await;
     let metrics = daemon.settled(all.len() as u64).await;

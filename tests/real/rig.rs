@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use crate::metrics::{Metrics, identity};
 use crate::servers::Kinesis;
 
-/// For anything a daemon is waited for: it takes seconds, or minutes beside a compiler.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// For anything a daemon is waited for: seconds, or minutes beside compilers.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const POLL: Duration = Duration::from_millis(50);
 
