@@ -9,8 +9,21 @@ use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, GaugeVec, IntGaugeVec, Opts};
 
 use crate::dead_letter::sqlite::LetterStore;
+use crate::decode::Undecodable;
 use crate::event::DestinationName;
+use crate::fate::RefusalReason;
 use crate::memory::{BodyBudget, FetchBudget};
+use crate::parse::{Kind, ParseError};
+use crate::telemetry::ledger_metrics::Labels;
+
+/// The labels that the ledger is counted by and does not know itself.
+pub(super) fn labels() -> Labels {
+    Labels {
+        undecodable: Undecodable::LABELS.into(),
+        parse_errors: ParseError::LABELS.into(),
+        kinds: Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
+    }
+}
 
 pub(super) struct DaemonMetrics {
     pub(super) parked_milliseconds: Arc<AtomicU64>,
@@ -52,6 +65,9 @@ impl DaemonMetrics {
             let help = "Dead letters in the store, by reason.";
             let stored =
                 IntGaugeVec::new(Opts::new("logweir_dead_letters_stored", help), &["reason"])?;
+            for reason in RefusalReason::ALL {
+                stored.get_metric_with_label_values(&[reason.as_str()])?.set(0);
+            }
             for total in totals {
                 let letters = i64::try_from(total.letters).unwrap_or(i64::MAX);
                 stored.get_metric_with_label_values(&[&total.reason])?.set(letters);

@@ -305,7 +305,7 @@ impl Parts {
 
     /// Starts the pool of each destination. Returns where the encoders put their batches.
     fn outlets(&mut self, book: Book) -> Result<Vec<Outlet>, AppError> {
-        let metrics = DeliveryMetrics::register(&self.registry);
+        let metrics = DeliveryMetrics::register(&self.registry, &self.names.destinations);
         let metrics = metrics.map_err(|source| AppError::Metrics { source })?;
         let destinations = self.config.destinations.clone();
         let mut outlets = Vec::new();
@@ -404,7 +404,7 @@ impl Parts {
 
     fn register(&self, shared: &Shared, fetch: &FetchBudget) -> prometheus::Result<()> {
         let names = self.names.clone();
-        let ledger = LedgerMetrics::new(Arc::clone(&self.ledger), names)?;
+        let ledger = LedgerMetrics::new(Arc::clone(&self.ledger), names, metrics::labels())?;
         self.registry.register(Box::new(ledger))?;
         let memory = metrics::DaemonMetrics {
             parked_milliseconds: Arc::clone(&shared.parked_milliseconds),

@@ -78,6 +78,20 @@ pub enum Undecodable {
 }
 
 impl Undecodable {
+    /// Every label that there is.
+    pub const LABELS: [&'static str; 10] = [
+        "empty",
+        "format",
+        "gzip",
+        "truncated",
+        "trailing_bytes",
+        "too_large",
+        "utf8",
+        "json",
+        "envelope",
+        "message_type",
+    ];
+
     /// The value of the label `reason` in `logweir_records_undecodable_total`.
     #[must_use]
     pub const fn label(&self) -> &'static str {

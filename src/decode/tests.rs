@@ -26,7 +26,9 @@ fn event(event: &str) -> String {
 }
 
 fn label(payload: &[u8]) -> &'static str {
-    decode(payload, CAP, &mut Vec::new()).expect_err("undecodable").label()
+    let label = decode(payload, CAP, &mut Vec::new()).expect_err("undecodable").label();
+    assert!(Undecodable::LABELS.contains(&label), "{label}");
+    label
 }
 
 /// Everything a record decodes to, as text to compare.

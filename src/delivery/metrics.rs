@@ -4,6 +4,9 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
 };
 
+use crate::destination::{HoldReason, RetryReason};
+use crate::event::DestinationName;
+
 /// The metrics of all delivery pools of a daemon.
 #[derive(Clone, Debug)]
 pub struct DeliveryMetrics {
@@ -24,11 +27,39 @@ pub struct DeliveryMetrics {
 }
 
 impl DeliveryMetrics {
-    /// Makes the metrics and registers them.
+    /// Makes the metrics and registers them, at 0 for each destination.
     ///
     /// # Errors
     /// When one of the names is taken.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn register(
+        registry: &Registry,
+        destinations: &[DestinationName],
+    ) -> prometheus::Result<Self> {
+        let metrics = Self::new(registry)?;
+        for destination in destinations {
+            metrics.start_at_zero(destination.as_str());
+        }
+        Ok(metrics)
+    }
+
+    fn start_at_zero(&self, destination: &str) {
+        for histogram in
+            [&self.request_bytes, &self.request_seconds, &self.event_to_delivered_seconds]
+        {
+            _ = histogram.with_label_values(&[destination]);
+        }
+        for reason in RetryReason::ALL {
+            _ = self.retries.with_label_values(&[destination, reason.as_str()]);
+        }
+        // The holds of routes and indices come and go with their scopes.
+        for reason in HoldReason::ALL {
+            _ = self.held.with_label_values(&[destination, "destination", reason.as_str()]);
+        }
+        _ = self.possible_duplicates.with_label_values(&[destination]);
+        _ = self.concurrency.with_label_values(&[destination]);
+    }
+
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
         let histogram = |name: &str, help: &str, buckets: Vec<f64>| {
             let metric = HistogramVec::new(
                 HistogramOpts::new(name, help).buckets(buckets),

@@ -116,6 +116,9 @@ macro_rules! reasons {
         pub enum $name { $($(#[$variant_doc])* $variant,)+ }
 
         impl $name {
+            /// Every variant, in the order of this list.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
             /// The word that metrics and logs use for it.
             #[must_use]
             pub const fn as_str(self) -> &'static str {

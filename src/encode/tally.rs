@@ -13,6 +13,7 @@ pub(super) struct Tally {
     read: u64,
     filtered: Vec<u64>,
     matched: Vec<u64>,
+    /// A column for each kind, in the order of `Kind::ALL`.
     detected: Vec<[u64; 4]>,
     routed: Vec<u64>,
     book: Book,
@@ -68,7 +69,7 @@ impl Tally {
             accounts.routed.insert(DestinationId(destination), events);
         }
         for (route, row) in (0..u16::MAX).zip(&mut self.detected) {
-            for (kind, events) in KINDS.iter().zip(row).filter(|(_, events)| **events > 0) {
+            for (kind, events) in Kind::ALL.iter().zip(row).filter(|(_, events)| **events > 0) {
                 accounts.detected.insert((RouteId(route), kind.as_str()), std::mem::take(events));
             }
         }
@@ -81,9 +82,6 @@ impl Tally {
         }
     }
 }
-
-/// In the order of the columns of `detected`.
-const KINDS: [Kind; 4] = [Kind::CloudTrail, Kind::VpcFlow, Kind::Json, Kind::Plain];
 
 fn add(row: &mut [u64], column: u16, events: u64) {
     if let Some(count) = row.get_mut(usize::from(column)) {

@@ -13,6 +13,9 @@ macro_rules! reasons {
         pub enum FailureReason { $($(#[$doc])* $variant,)+ }
 
         impl FailureReason {
+            /// Every variant, in the order of this list.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
             /// The word that metrics and logs use for it.
             #[must_use]
             pub const fn as_str(self) -> &'static str {

@@ -64,6 +64,22 @@ impl KinesisMetrics {
         })
     }
 
+    /// Shows the counters of a stream, at 0.
+    pub(super) fn begin(&self, stream: &StreamName) {
+        let stream = stream.as_str();
+        // The action that is called all the time: the others appear with their first failure.
+        for reason in FailureReason::ALL {
+            _ = self.retries.with_label_values(&[stream, "GetRecords", reason.as_str()]);
+        }
+        _ = self.checkpoint_failures.with_label_values(&[stream]);
+        _ = self.blocked.with_label_values(&[stream]);
+    }
+
+    /// Shows the gap of a shard that is read: at 0, unless there is one already.
+    pub(super) fn begin_shard(&self, stream: &StreamName, shard: &ShardId) {
+        _ = self.possible_gap.with_label_values(&[stream.as_str(), shard.as_str()]);
+    }
+
     pub(super) fn set_lag(&self, stream: &StreamName, shard: &ShardId, seconds: f64) {
         self.lag.with_label_values(&[stream.as_str(), shard.as_str()]).set(seconds);
     }

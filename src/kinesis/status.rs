@@ -152,6 +152,7 @@ impl SourceHandle {
             gaps_by_reading: BTreeMap::new(),
             shards: BTreeMap::new(),
         });
+        metrics.begin(&stream);
         Self(Arc::new(Shared { stream, clock, metrics, facts }))
     }
 
@@ -242,6 +243,7 @@ impl SourceHandle {
     pub(super) fn shard(&self, shard: ShardId, checkpoint: &Position) -> ShardReport {
         let facts = self.fresh(ShardState::Reading, checkpoint);
         self.facts().shards.insert(shard.clone(), facts);
+        self.0.metrics.begin_shard(&self.0.stream, &shard);
         ShardReport { source: self.clone(), shard }
     }
 
@@ -319,7 +321,14 @@ impl ShardReport {
 
     /// The shard is no longer read.
     pub(super) fn forget(&self) {
-        self.source.facts().shards.remove(&self.shard);
-        self.source.0.metrics.forget(&self.source.0.stream, &self.shard);
+        let Shared { stream, metrics, .. } = &*self.source.0;
+        let mut facts = self.source.facts();
+        facts.shards.remove(&self.shard);
+        metrics.forget(stream, &self.shard);
+        // A gap stays after its shard, until the restart.
+        let known = [&facts.gaps_by_sync, &facts.gaps_by_reading];
+        if !known.iter().any(|gaps| gaps.contains_key(&self.shard)) {
+            metrics.clear_gap(stream, &self.shard);
+        }
     }
 }

@@ -61,6 +61,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::CloudTrail, Self::VpcFlow, Self::Json, Self::Plain];
+
     /// Its name in the configuration and as a metric label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -151,6 +154,17 @@ pub enum ParseError {
 }
 
 impl ParseError {
+    /// Every label that there is.
+    pub const LABELS: [&'static str; 7] = [
+        "not_json",
+        "not_an_object",
+        "not_cloudtrail",
+        "token_count",
+        "not_a_number",
+        "out_of_range",
+        "not_an_address",
+    ];
+
     /// The value of the label `reason` in `logweir_parse_errors_total`.
     #[must_use]
     pub const fn label(&self) -> &'static str {

@@ -264,6 +264,7 @@ fn an_event_that_does_not_parse_is_plain_and_says_why() {
         let event = event(message, None);
         let parsed = parser.read(&SOURCE, &event);
         assert_eq!((parsed.kind(), parsed.parse_error().unwrap().label()), (Kind::Plain, label));
+        assert!(ParseError::LABELS.contains(&label), "{label}");
         let (document, _) = write(&parser, message);
         let document: Value = serde_json::from_str(&document).unwrap();
         assert_eq!(document["message"], message);

@@ -8,6 +8,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
 use crate::event::{DestinationId, DestinationName, RouteId, RouteName};
+use crate::fate::{AbandonReason, Delivery, FilterReason, RefusalReason, ReplayResult};
 
 use super::ledger::{Accounts, Ledger};
 
@@ -34,22 +35,34 @@ impl Names {
     }
 }
 
+/// The labels that stages above this one count by.
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    /// Why records cannot be decoded.
+    pub undecodable: Vec<&'static str>,
+    /// Why events do not parse.
+    pub parse_errors: Vec<&'static str>,
+    /// What events are detected as.
+    pub kinds: Vec<&'static str>,
+}
+
 /// A prometheus collector over the ledger.
 pub struct LedgerMetrics {
     ledger: Arc<Ledger>,
     names: Names,
+    labels: Labels,
     desc: Desc,
 }
 
 impl LedgerMetrics {
-    /// Shows a ledger.
+    /// Shows a ledger, what nothing was counted for yet as 0.
     ///
     /// # Errors
     /// Never: the name is a constant.
-    pub fn new(ledger: Arc<Ledger>, names: Names) -> prometheus::Result<Self> {
+    pub fn new(ledger: Arc<Ledger>, names: Names, labels: Labels) -> prometheus::Result<Self> {
         let (name, help) = ("logweir_ledger".to_owned(), "The fates of events.".to_owned());
         let desc = Desc::new(name, help, Vec::new(), HashMap::new())?;
-        Ok(Self { ledger, names, desc })
+        Ok(Self { ledger, names, labels, desc })
     }
 }
 
@@ -61,10 +74,41 @@ impl Collector for LedgerMetrics {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let accounts = self.ledger.snapshot();
+        let mut accounts = self.ledger.snapshot();
+        add_zeros(&mut accounts, &self.names, &self.labels);
         let families = families(&accounts, &self.names);
         // The names and labels are constants, so making the families cannot fail.
         families.unwrap_or_default()
+    }
+}
+
+/// Prometheus does not see the first step of a counter that appears with it, and a query by a name
+/// that is not there yet fails as one by a wrong name does.
+fn add_zeros(accounts: &mut Accounts, names: &Names, labels: &Labels) {
+    for label in &labels.undecodable {
+        accounts.records_undecodable.entry(label).or_default();
+    }
+    for (id, _) in (0..u16::MAX).map(RouteId).zip(names.routes.iter()) {
+        for counts in [&mut accounts.matched, &mut accounts.undated, &mut accounts.fields_as_text] {
+            counts.entry(id).or_default();
+        }
+        zeros(&mut accounts.filtered, id, FilterReason::ALL);
+        zeros(&mut accounts.parse_errors, id, &labels.parse_errors);
+        zeros(&mut accounts.detected, id, &labels.kinds);
+    }
+    for (id, _) in (0..u16::MAX).map(DestinationId).zip(names.destinations.iter()) {
+        accounts.routed.entry(id).or_default();
+        zeros(&mut accounts.delivered, id, Delivery::ALL);
+        zeros(&mut accounts.dead_lettered, id, RefusalReason::ALL);
+        zeros(&mut accounts.abandoned, id, AbandonReason::ALL);
+        accounts.replays_begun.entry(id).or_default();
+        zeros(&mut accounts.replayed, id, ReplayResult::ALL);
+    }
+}
+
+fn zeros<I: Copy + Ord, L: Copy + Ord>(counts: &mut BTreeMap<(I, L), u64>, id: I, labels: &[L]) {
+    for label in labels {
+        counts.entry((id, *label)).or_default();
     }
 }
 

@@ -1,13 +1,14 @@
 //! Every error shape that was gathered from real engines gets the verdict that DESIGN §8 wants.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use logweir::destination::opensearch::response::{read_failure, read_items};
 use logweir::destination::opensearch::verdict::{Failure, judge_request};
 use logweir::destination::{Hold, HoldScope, Trouble, Verdict};
 use serde_json::{Value, json};
+
+use crate::facts::fact;
 
 /// Shape by name, and what it must become. The index of every item is `logs-1`.
 const ITEMS: [(&str, &str); 17] = [
@@ -92,13 +93,6 @@ fn words(verdict: &Verdict) -> String {
 }
 
 fn shapes(file: &str) -> Option<Vec<Value>> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/facts");
-    let facts = std::env::var_os("LOGWEIR_FACTS").map_or_else(beside, PathBuf::from);
-    let path = facts.join("bulk_errors").join(file);
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "no facts at {}", path.display());
-        eprintln!("SKIPPED: no facts at {}", path.display());
-        return None;
-    };
+    let text = fact(&format!("bulk_errors/{file}"))?;
     Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }

@@ -1,11 +1,6 @@
 //! Decoding and parsing real data: every field of every event must be in its document.
-//!
-//! The data is not part of this repository. Where it is not found these tests say so and pass,
-//! except in CI, which must have it.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,26 +9,12 @@ use logweir::event::Timestamp;
 use logweir::parse::{Field, FieldType, Kind, Parser, Source, Stamp, VpcFormat};
 use serde_json::{Map, Value, json};
 
+use crate::facts::fact;
+
 const SOURCE: Source<'_> =
     Source { owner: "o", log_group: "g", log_stream: "s", region: "us-east-1" };
 const STAMP: Stamp = Stamp { timestamp: Timestamp(0), undated: false };
 const OURS: [&str; 6] = ["@timestamp", "@id", "@owner", "@log_group", "@log_stream", "@aws.region"];
-
-/// A file of the facts, or `None`, said loudly, where there are none.
-fn fact(path: &str) -> Option<String> {
-    let root = std::env::var_os("LOGWEIR_FACTS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/facts"),
-        PathBuf::from,
-    );
-    match fs::read_to_string(root.join(path)) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            println!("SKIPPED: no facts to test against ({path}: {error}); set LOGWEIR_FACTS");
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must have the facts");
-            None
-        }
-    }
-}
 
 fn event(message: &str) -> LogEvent<'_> {
     LogEvent {

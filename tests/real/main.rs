@@ -9,6 +9,17 @@
 )]
 
 mod bulk_answers;
+mod cloudtrail_documents;
+mod daemon_metrics;
+mod dead_letters;
+mod envelopes;
+#[path = "../it/facts.rs"]
+mod facts;
 mod kinesis_round_trip;
+mod metrics;
 mod metrics_lint;
+mod rereading;
+mod rig;
 mod servers;
+mod trail_events;
+mod vpc_flow_queries;

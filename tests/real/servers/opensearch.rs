@@ -59,6 +59,10 @@ impl OpenSearch {
         self.send(Method::POST, path, body.to_string()).await
     }
 
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, String::new()).await
+    }
+
     /// Posts lines to `_bulk` with the filter that the daemon uses.
     pub(crate) async fn bulk(&self, lines: &[Value]) -> Answer {
         let body = lines.iter().map(|line| format!("{line}\n")).collect();

@@ -1,0 +1,22 @@
+//! Finds the facts: real data of others, which is not part of this repository.
+//!
+//! Where it is not found a test says so and passes, except in CI, which must have it.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+/// A file of the facts, or `None`, said loudly, where there are none.
+pub(crate) fn fact(path: &str) -> Option<String> {
+    let root = env::var_os("LOGWEIR_FACTS").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/facts"),
+        PathBuf::from,
+    );
+    match fs::read_to_string(root.join(path)) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            println!("SKIPPED: no facts to test against ({path}: {error}); set LOGWEIR_FACTS");
+            assert!(env::var("CI").as_deref() != Ok("true"), "CI must have the facts");
+            None
+        }
+    }
+}
