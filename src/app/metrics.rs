@@ -54,7 +54,7 @@ impl DaemonMetrics {
 
     fn families(&self) -> prometheus::Result<Vec<MetricFamily>> {
         let mut all = self.memory()?;
-        let help = "Time that records were parked or blocked, by stage.";
+        let help = "Time in which a stage waited for memory: shards for the fetch budget, records for a body.";
         let blocked =
             CounterVec::new(Opts::new("logweir_blocked_seconds_total", help), &["stage"])?;
         let parked = self.parked_milliseconds.load(Ordering::Relaxed) as f64 / 1000.0;

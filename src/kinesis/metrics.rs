@@ -1,6 +1,6 @@
 //! What reading streams counts.
 
-use prometheus::{CounterVec, GaugeVec, IntCounterVec, Opts, Registry};
+use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::call_error::FailureReason;
 use crate::event::{ShardId, StreamName};
@@ -14,6 +14,9 @@ pub struct KinesisMetrics {
     possible_gap: GaugeVec,
     checkpoint_failures: IntCounterVec,
     blocked: CounterVec,
+    leases_held: IntGaugeVec,
+    leases_made: IntCounterVec,
+    leases_lost: IntCounterVec,
 }
 
 const SHARD: [&str; 2] = ["stream", "shard"];
@@ -32,13 +35,27 @@ impl KinesisMetrics {
             Ok::<_, prometheus::Error>(counter)
         };
         let blocked = Opts::new(
-            "logweir_fetch_blocked_seconds_total",
-            "Time in which shards were not read because the fetch budget was used up.",
+            "logweir_blocked_seconds_total",
+            "Time in which a stage waited for memory: shards for the fetch budget, records for a body.",
         );
-        let blocked = CounterVec::new(blocked, &["stream"])?;
+        let blocked = CounterVec::new(blocked, &["stage"])?;
         registry.register(Box::new(blocked.clone()))?;
+        let held = Opts::new("logweir_leases_held", "Shards that this daemon reads now.");
+        let leases_held = IntGaugeVec::new(held, &["stream"])?;
+        registry.register(Box::new(leases_held.clone()))?;
         Ok(Self {
             blocked,
+            leases_held,
+            leases_made: counter(
+                "logweir_leases_made_total",
+                "Shards that were found for the first time.",
+                &["stream"],
+            )?,
+            leases_lost: counter(
+                "logweir_leases_lost_total",
+                "Shards whose lease another took while they were read.",
+                &["stream"],
+            )?,
             lag: gauge(
                 "logweir_shard_lag_seconds",
                 "How far reading is behind the newest record of the shard.",
@@ -72,7 +89,10 @@ impl KinesisMetrics {
             _ = self.retries.with_label_values(&[stream, "GetRecords", reason.as_str()]);
         }
         _ = self.checkpoint_failures.with_label_values(&[stream]);
-        _ = self.blocked.with_label_values(&[stream]);
+        _ = self.blocked.with_label_values(&["fetch"]);
+        _ = self.leases_held.with_label_values(&[stream]);
+        _ = self.leases_made.with_label_values(&[stream]);
+        _ = self.leases_lost.with_label_values(&[stream]);
     }
 
     /// Shows the gap of a shard that is read: at 0, unless there is one already.
@@ -108,8 +128,21 @@ impl KinesisMetrics {
         self.retries.with_label_values(&[stream.as_str(), action, reason.as_str()]).inc();
     }
 
-    pub(super) fn count_blocked(&self, stream: &StreamName, seconds: f64) {
-        self.blocked.with_label_values(&[stream.as_str()]).inc_by(seconds);
+    pub(super) fn set_leases_held(&self, stream: &StreamName, shards: usize) {
+        let shards = i64::try_from(shards).unwrap_or(i64::MAX);
+        self.leases_held.with_label_values(&[stream.as_str()]).set(shards);
+    }
+
+    pub(super) fn count_lease_made(&self, stream: &StreamName) {
+        self.leases_made.with_label_values(&[stream.as_str()]).inc();
+    }
+
+    pub(super) fn count_lease_lost(&self, stream: &StreamName) {
+        self.leases_lost.with_label_values(&[stream.as_str()]).inc();
+    }
+
+    pub(super) fn count_blocked(&self, seconds: f64) {
+        self.blocked.with_label_values(&["fetch"]).inc_by(seconds);
     }
 
     pub(super) fn count_checkpoint_failure(&self, stream: &StreamName) {

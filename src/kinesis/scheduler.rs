@@ -240,6 +240,7 @@ impl Source {
                 updated: Timestamp::now(),
             };
             if stream.leases.create(&lease).await? {
+                self.handle.count_lease_made();
                 info!(stream = %stream.name, shard = %lease.shard, from = %position, "lease made");
             }
             leases.push(lease);
@@ -324,6 +325,7 @@ impl Consumers {
             let shard = shard.clone();
             self.ends.push(Box::pin(async move { (shard, task.await) }));
         }
+        self.stream.handle.set_leases_held(self.running.len());
     }
 
     /// Resolves when a consumer has ended; never while none runs. Cancel safe.
@@ -332,10 +334,12 @@ impl Consumers {
             return std::future::pending().await;
         };
         self.running.remove(&shard);
+        self.stream.handle.set_leases_held(self.running.len());
         match outcome {
             Ok(Outcome::Ended) => info!(%shard, "shard read to its end"),
-            // The checkpointer has told.
-            Ok(Outcome::Stopped | Outcome::LeaseLost) => {}
+            // Where the lease is lost the checkpointer has told.
+            Ok(Outcome::LeaseLost) => self.stream.handle.count_lease_lost(),
+            Ok(Outcome::Stopped) => {}
             Err(error) => error!(%shard, %error, "shard consumer failed, starting it again"),
         }
     }

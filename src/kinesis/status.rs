@@ -201,13 +201,31 @@ impl SourceHandle {
         self.0.metrics.count_retry(&self.0.stream, error.action, error.reason);
     }
 
+    /// Shows how many shards are read.
+    pub(super) fn set_leases_held(&self, shards: usize) {
+        self.0.metrics.set_leases_held(&self.0.stream, shards);
+    }
+
+    /// Counts a shard that was found for the first time.
+    pub(super) fn count_lease_made(&self) {
+        self.0.metrics.count_lease_made(&self.0.stream);
+    }
+
+    /// Counts a lease that another took.
+    pub(super) fn count_lease_lost(&self) {
+        self.0.metrics.count_lease_lost(&self.0.stream);
+    }
+
     /// Takes in what a shard sync found. Returns the gaps that were not known before.
     pub(super) fn set_gaps(&self, gaps: Vec<PossibleGap>) -> Vec<PossibleGap> {
         let mut facts = self.facts();
         let gaps: BTreeMap<_, _> = gaps.into_iter().map(|gap| (gap.shard.clone(), gap)).collect();
         let old = std::mem::replace(&mut facts.gaps_by_sync, gaps);
         for shard in old.keys().filter(|shard| !facts.gaps_by_sync.contains_key(*shard)) {
-            self.0.metrics.clear_gap(&self.0.stream, shard);
+            match facts.gaps_by_reading.get(shard) {
+                Some(gap) => self.measure(gap),
+                None => self.0.metrics.clear_gap(&self.0.stream, shard),
+            }
         }
         let now = facts.gaps_by_sync.values();
         now.clone().for_each(|gap| self.measure(gap));
@@ -300,7 +318,7 @@ impl ShardReport {
 
     /// Counts time in which a page waited for the fetch budget.
     pub(super) fn count_blocked(&self, waited: Duration) {
-        self.source.0.metrics.count_blocked(&self.source.0.stream, waited.as_secs_f64());
+        self.source.0.metrics.count_blocked(waited.as_secs_f64());
     }
 
     pub(super) fn count_checkpoint_failure(&self) {

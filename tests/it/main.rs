@@ -12,6 +12,7 @@ mod facts;
 mod facts_bulk_errors;
 mod fake_bulk;
 mod opensearch;
+mod readme;
 mod replay;
 mod setup;
 mod kinesis_source;

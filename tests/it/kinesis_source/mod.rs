@@ -217,7 +217,7 @@ async fn without_fates_reading_stops_within_the_budget_and_goes_on_with_them() {
     assert!(world.endpoint.requests(Operation::GetRecords) <= calls + 1);
     daemon.sink.release();
     daemon.received(40).await;
-    assert!(daemon.metric("logweir_fetch_blocked_seconds_total", Endpoint::STREAM) > 0.0);
+    assert!(daemon.metric("logweir_blocked_seconds_total", "fetch") > 0.0);
     let budget = daemon.budget.clone();
     let sink = daemon.stop().await;
     assert_eq!(sink.payloads().len(), 40);
