@@ -181,10 +181,10 @@ fn write_next(out: &mut String, folder: &Path) -> std::fmt::Result {
     let folder = folder.display();
     writeln!(
         out,
-        "\nLook around:\n  \
-         sqlite3 {folder}/documents.db \"SELECT document ->> '$.srcaddr' AS source, count(*) FROM \
+        "\nLook around: rejected outbound flows, the most frequent CloudTrail events, dead letters\n  \
+         sqlite3 {folder}/documents.db \"SELECT document ->> '$.dstport' AS port, count(*) FROM \
          documents WHERE index_name LIKE 'vpc-flowlogs-%' AND document ->> '$.action' = 'REJECT' \
-         GROUP BY 1 ORDER BY 2 DESC LIMIT 10\"\n  \
+         AND document ->> '$.srcaddr' LIKE '10.%' GROUP BY 1 ORDER BY 2 DESC LIMIT 10\"\n  \
          sqlite3 {folder}/documents.db \"SELECT document ->> '$.eventName' AS event, count(*) FROM \
          documents WHERE index_name LIKE 'cloudtrail-%' GROUP BY 1 ORDER BY 2 DESC LIMIT 10\"\n  \
          logweir dead-letter list --config {folder}/logweir.toml"

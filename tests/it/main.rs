@@ -8,6 +8,7 @@
 
 mod config_files;
 mod daemon;
+mod demo;
 mod facts;
 mod facts_bulk_errors;
 mod fake_bulk;
