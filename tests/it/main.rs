@@ -14,3 +14,4 @@ mod opensearch;
 mod kinesis_source;
 mod facts_documents;
 mod tidy;
+mod wrong_configs;
