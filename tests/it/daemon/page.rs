@@ -35,6 +35,7 @@ impl Page {
     pub(crate) fn check_identity(&self) {
         let (read, filtered) = (self.total("events_read"), self.total("events_filtered"));
         let (matched, routed) = (self.total("events_matched"), self.total("events_routed"));
+        assert!(read > 0, "the page has the figures: {self:#?}");
         assert_eq!(read, filtered + matched, "read = filtered + matched: {self:#?}");
         assert_eq!(routed, matched, "routed = matched × 1 destination: {self:#?}");
         let destinations: BTreeSet<&str> =

@@ -89,15 +89,27 @@ impl Rig {
         self.folder.path().join("logweir.toml")
     }
 
+    /// Starts a daemon, and kills it after so long.
+    pub(crate) async fn kill_young(&self, age: Duration) {
+        let mut child = self.spawn();
+        tokio::time::sleep(age).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Starts a daemon, and waits until it listens.
     pub(crate) async fn daemon(&self) -> Daemon {
-        let mut command = logweir();
-        command.args(["run", "--config"]).arg(self.config());
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = self.spawn();
         let log = Log::of(child.stderr.take().unwrap());
         let line = log.line("listening for /metrics and /health").await;
         let address = line.rsplit_once("address=").unwrap().1.trim().parse().unwrap();
         Daemon { child, log, address }
+    }
+
+    fn spawn(&self) -> Child {
+        let mut command = logweir();
+        command.args(["run", "--config"]).arg(self.config());
+        command.stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// How many documents the SQLite destination has.
