@@ -3,10 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize as _;
+use serde::de::{self, Deserializer};
 use toml::Spanned;
 
+use crate::dead_letter::DeadLettersConfig;
 use crate::event::{DestinationId, DestinationName, RouteName, StreamName};
 use crate::route::{Patterns, Route, RouteTable, Way};
+use crate::telemetry::log;
+use crate::units::ByteSize;
 
 use super::problem::{Locator, closest};
 use super::{Config, DestinationConfig, File, Problem, RouteConfig};
@@ -30,6 +35,11 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
     if streams.is_empty() {
         return Err(at.whole("there is no stream to read: add a table `[stream.NAME]`"));
     }
+    let Some(state) = file.state else {
+        let text = "there is no state file to keep checkpoints in: add a table `[state.sqlite]` with \
+                    `path = \"/var/lib/logweir/state.db\"`";
+        return Err(at.whole(text));
+    };
     let destinations: Vec<(DestinationName, DestinationConfig)> = file
         .destination
         .into_iter()
@@ -48,8 +58,7 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
             warnings.extend(config.warnings().into_iter().map(prefixed));
         }
     }
-    least("memory.fetch", file.memory.fetch.0, LEAST_FETCH, at)?;
-    least("memory.body", file.memory.body.0, LEAST_BODY, at)?;
+    let dead_letters = dead_letters(file.dead_letters, at)?;
     if !file.http.listen.ip().is_loopback() {
         let listen = file.http.listen;
         warnings
@@ -57,26 +66,62 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
     }
     Ok(Config {
         streams,
-        state: file.state.sqlite,
+        state: state.sqlite,
         routes,
         destinations,
         http: file.http,
         log: file.log,
         memory: file.memory,
         shutdown: file.shutdown,
-        dead_letters: file.dead_letters,
+        dead_letters,
         warnings,
     })
 }
 
-fn least(key: &str, bytes: usize, least: usize, at: &Locator<'_>) -> Result<(), Problem> {
-    if bytes < least {
-        let mib = least >> 20;
-        let text =
-            format!("`{key}` is {bytes} bytes, too little to work with: give it {mib}MiB or more");
-        return Err(at.whole(text));
+/// Reads `memory.fetch`.
+pub(super) fn fetch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    at_least(ByteSize(LEAST_FETCH), deserializer)
+}
+
+/// Reads `memory.body`.
+pub(super) fn body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    at_least(ByteSize(LEAST_BODY), deserializer)
+}
+
+fn at_least<'de, D: Deserializer<'de>>(
+    least: ByteSize,
+    deserializer: D,
+) -> Result<ByteSize, D::Error> {
+    let size = ByteSize::deserialize(deserializer)?;
+    if size < least {
+        let text = format!("{size} are too little to work with: give it {least} or more");
+        return Err(de::Error::custom(text));
     }
-    Ok(())
+    Ok(size)
+}
+
+/// Reads `log.level`.
+pub(super) fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let level = String::deserialize(deserializer)?;
+    log::check(&level).map_err(de::Error::custom)?;
+    Ok(level)
+}
+
+fn dead_letters(
+    written: Option<Spanned<DeadLettersConfig>>,
+    at: &Locator<'_>,
+) -> Result<DeadLettersConfig, Problem> {
+    let Some(written) = written else { return Ok(DeadLettersConfig::default()) };
+    let (start, limits) = (written.span().start, written.into_inner());
+    if limits.max_size.is_some_and(|size| size.0 == 0) {
+        let text = "`max_size` of nothing takes no letter: give it a size, or leave it out";
+        return Err(at.problem(start, text));
+    }
+    if limits.max_age.is_some_and(|age| age.0.is_zero()) {
+        let text = "`max_age` of nothing keeps no letter: give it a time, or leave it out";
+        return Err(at.problem(start, text));
+    }
+    Ok(limits)
 }
 
 fn is_used(routes: &RouteTable, destination: usize) -> bool {
@@ -127,7 +172,7 @@ fn route(
     let way = if config.discard {
         if !config.to.is_empty() || config.parse.is_some() || config.index.is_some() {
             return Err(wrong(
-                "`discard = true` leaves nothing for `to`, `parse` or `index` to do",
+                "`discard = true` leaves nothing for `to`, `parse` or `index` to do: leave them out",
             ));
         }
         Way::Discard
@@ -164,7 +209,9 @@ fn resolve(
             return Err(at.problem(start, format!("there is no destination `{name}`; {hint}")));
         };
         if to.contains(&id) {
-            return Err(at.problem(start, format!("destination `{name}` is listed twice")));
+            return Err(
+                at.problem(start, format!("destination `{name}` is listed twice: name it once"))
+            );
         }
         to.push(id);
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::wording;
 use super::{File, HttpConfig, LogConfig, MemoryConfig, ShutdownConfig};
 
 /// Settings that a variable may override; `LOGWEIR_LOG_LEVEL` is `log.level`.
@@ -30,13 +31,31 @@ impl fmt::Display for Missing {
     }
 }
 
+/// The variables that a file names, with their values.
+#[derive(Debug, Default)]
+pub(super) struct Variables(Vec<(String, String)>);
+
+/// Shorter values are no secrets, and hiding them would garble the text around them.
+const SHORTEST_SECRET: usize = 4;
+
+impl Variables {
+    /// The text with `${NAME}` for the value of a variable.
+    pub(super) fn hide(&self, text: String) -> String {
+        self.0
+            .iter()
+            .filter(|(_, value)| value.len() >= SHORTEST_SECRET)
+            .fold(text, |text, (name, value)| text.replace(value.as_str(), &format!("${{{name}}}")))
+    }
+}
+
 /// Fills in `${VAR}` inside quoted values; comments and names in lower case (as in flow log
 /// formats) are left alone. Adds no lines, so positions stay those of the file.
 pub(super) fn fill_in(
     text: &str,
     environment: impl Fn(&str) -> Option<String>,
-) -> Result<String, Missing> {
+) -> Result<(String, Variables), Missing> {
     let mut filled = String::with_capacity(text.len());
+    let mut variables = Variables::default();
     let mut rest = text;
     let mut place = Inside::Nothing;
     while let Some(c) = rest.chars().next() {
@@ -46,6 +65,7 @@ pub(super) fn fill_in(
             let at = text.len() - rest.len();
             let value = environment(name).ok_or_else(|| Missing { at, name: name.to_owned() })?;
             push_escaped(&mut filled, &value);
+            variables.0.push((name.to_owned(), value));
             rest = rest.get(name.len() + 3..).unwrap_or_default();
             continue;
         }
@@ -59,7 +79,9 @@ pub(super) fn fill_in(
         filled.push_str(done);
         rest = left;
     }
-    Ok(filled)
+    // A value may be part of another.
+    variables.0.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+    Ok((filled, variables))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,19 +144,19 @@ pub(super) fn override_settings(
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<(), String> {
     let mut builder = config::Config::builder();
-    let mut names = Vec::new();
+    let mut set = Vec::new();
     for (name, key) in SETTINGS {
         if let Some(value) = environment(name) {
-            builder = builder.set_override(key, value).map_err(|error| error.to_string())?;
-            names.push((name, key));
+            builder = builder.set_override(key, &*value).map_err(|error| error.to_string())?;
+            set.push((name, key, value));
         }
     }
-    if names.is_empty() {
+    if set.is_empty() {
         return Ok(());
     }
     let settings = builder.build().and_then(config::Config::try_deserialize);
-    let settings: Settings = settings.map_err(|error| format!("{}: {error}", listed(&names)))?;
-    let is_set = |key: &str| names.iter().any(|(_, set)| *set == key);
+    let settings: Settings = settings.map_err(|error| wrong(&set, &error))?;
+    let is_set = |key: &str| set.iter().any(|(_, of, _)| *of == key);
     let File { http, log, memory, shutdown, .. } = file;
     if is_set("http.listen") {
         http.listen = settings.http.listen;
@@ -157,6 +179,11 @@ pub(super) fn override_settings(
     Ok(())
 }
 
-fn listed(names: &[(&str, &str)]) -> String {
-    names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+/// Names the variable that the error is about.
+fn wrong(set: &[(&str, &str, String)], error: &config::ConfigError) -> String {
+    let text = error.to_string();
+    let of = set.iter().find(|(_, key, _)| text.ends_with(&format!(" for key `{key}`")));
+    let Some((name, _, value)) = of else { return text };
+    let message = text.rsplit_once(" for key ").map_or(text.as_str(), |(message, _)| message);
+    format!("{name}: {}", wording::plain(message, &format!("{value:?}")))
 }

@@ -6,6 +6,7 @@
 mod check;
 mod environment;
 mod problem;
+mod wording;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use serde::de::{self, SeqAccess, Visitor};
 use toml::Spanned;
 
+use crate::dead_letter::DeadLettersConfig;
 use crate::destination::opensearch::config::OpenSearchConfig;
 use crate::destination::sqlite::SqliteDestinationConfig;
 use crate::event::{DestinationName, StreamName};
@@ -33,7 +35,7 @@ pub use self::problem::Problem;
 struct File {
     #[serde(default)]
     stream: BTreeMap<String, Spanned<StreamConfig>>,
-    state: StateConfig,
+    state: Option<StateConfig>,
     #[serde(default)]
     route: Vec<Spanned<RouteConfig>>,
     #[serde(default)]
@@ -46,8 +48,7 @@ struct File {
     memory: MemoryConfig,
     #[serde(default)]
     shutdown: ShutdownConfig,
-    #[serde(default)]
-    dead_letters: crate::dead_letter::DeadLettersConfig,
+    dead_letters: Option<Spanned<DeadLettersConfig>>,
 }
 
 /// `[state]`: where the daemon remembers what it did.
@@ -133,6 +134,7 @@ impl Default for HttpConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     /// A level or a filter such as `info,logweir::kinesis=debug`. SIGHUP reads it again.
+    #[serde(deserialize_with = "check::level")]
     pub level: String,
     /// For people or for machines.
     pub format: LogFormat,
@@ -159,8 +161,10 @@ pub enum LogFormat {
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryConfig {
     /// For fetched records, of all streams together.
+    #[serde(deserialize_with = "check::fetch")]
     pub fetch: ByteSize,
     /// For bodies, of each destination.
+    #[serde(deserialize_with = "check::body")]
     pub body: ByteSize,
 }
 
@@ -207,7 +211,7 @@ pub struct Config {
     /// The drain deadline.
     pub shutdown: ShutdownConfig,
     /// The dead-letter store's limits.
-    pub dead_letters: crate::dead_letter::DeadLettersConfig,
+    pub dead_letters: DeadLettersConfig,
     /// What works but should not stay so, each with its remedy.
     pub warnings: Vec<String>,
 }
@@ -236,11 +240,21 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Problem> {
         let at = problem::Locator { file: name, text };
-        let filled = environment::fill_in(text, &environment)
+        let (filled, variables) = environment::fill_in(text, &environment)
             .map_err(|missing| at.problem(missing.at, missing.to_string()))?;
-        let mut file: File = toml::from_str(&filled).map_err(|error| at.syntax(&filled, &error))?;
+        // Variables add no lines, so places in the one text are places in the other.
+        let at = problem::Locator { file: name, text: &filled };
+        let config = Self::check(&at, environment);
+        config.map_err(|problem| problem.hiding(&variables))
+    }
+
+    fn check(
+        at: &problem::Locator<'_>,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Problem> {
+        let mut file: File = toml::from_str(at.text).map_err(|error| at.syntax(&error))?;
         environment::override_settings(&mut file, &environment).map_err(Problem::environment)?;
-        check::check(file, &problem::Locator { file: name, text: &filled })
+        check::check(file, at)
     }
 }
 

@@ -4,6 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
+use super::environment::Variables;
+use super::wording;
+
 /// One problem: where it is, what it is, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -21,6 +24,11 @@ impl Problem {
     /// An environment variable has a wrong value.
     pub(super) fn environment(text: String) -> Self {
         Self { place: "environment".to_owned(), text }
+    }
+
+    /// The same, with `${NAME}` for what a variable put into the file: it may be a secret.
+    pub(super) fn hiding(self, variables: &Variables) -> Self {
+        Self { text: variables.hide(self.text), ..self }
     }
 }
 
@@ -52,14 +60,24 @@ impl Locator<'_> {
         Problem { place: self.file.to_owned(), text: text.into() }
     }
 
-    /// What the TOML reader found in `filled`, the text with variables filled in: its lines are
-    /// those of the file, but it may hold secrets, so it is never shown.
-    pub(super) fn syntax(&self, filled: &str, error: &toml::de::Error) -> Problem {
-        let Range { start, .. } = error.span().unwrap_or(0..0);
+    /// What the TOML reader found.
+    pub(super) fn syntax(&self, error: &toml::de::Error) -> Problem {
+        let Range { start, end } = error.span().unwrap_or(0..0);
         let message = error.message().trim().replace('\n', " ");
         let hint = nearest(&message).unwrap_or_default();
-        let at = Locator { file: self.file, text: filled };
-        at.problem(start, format!("{message}{hint}"))
+        let found = self.text.get(start..end).unwrap_or_default();
+        let text = wording::plain(&message, found);
+        let key = self.key_before(start).filter(|key| !text.contains(&format!("`{key}`")));
+        let key = key.map_or_else(String::new, |key| format!("`{key}`: "));
+        self.problem(start, format!("{key}{text}{hint}"))
+    }
+
+    /// The key whose value begins at `offset`.
+    fn key_before(&self, offset: usize) -> Option<&str> {
+        let before = self.text.get(..offset)?.rsplit('\n').next()?;
+        let before = before.trim_end().strip_suffix('=')?.trim_end();
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        before.rsplit(|c| !is_part(c)).next().filter(|key| !key.is_empty())
     }
 }
 

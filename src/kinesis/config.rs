@@ -57,10 +57,12 @@ impl StreamConfig {
             ours.as_deref().filter(|ours| Some(*ours) != its).map(str::to_owned)
         };
         if let Some(name) = other(&self.stream_name, arn.name()) {
-            return Some(format!("`stream_name = \"{name}\"` is not the stream of `stream_arn`"));
+            return Some(format!(
+                "`stream_name = \"{name}\"` is not the stream of `stream_arn`: leave it out"
+            ));
         }
         let region = other(&self.region, arn.region())?;
-        Some(format!("`region = \"{region}\"` is not the region of `stream_arn`"))
+        Some(format!("`region = \"{region}\"` is not the region of `stream_arn`: leave it out"))
     }
 }
 

@@ -26,10 +26,10 @@ pub enum LiftError {
     #[error("`{0}` cannot be lifted: it is not the path of a field")]
     NotAPath(String),
     /// Every document has a field of that name already.
-    #[error("`{0}` cannot be lifted: every document has a field of that name")]
+    #[error("`{0}` cannot be lifted: every document has a field of that name; leave it out")]
     Taken(String),
     /// Two lifted paths are equal, or one is the object that holds the other.
-    #[error("`{0}` and `{1}` cannot both be lifted: they would be one field")]
+    #[error("`{0}` and `{1}` cannot both be lifted: they would be one field; leave one out")]
     Collision(String, String),
 }
 

@@ -27,7 +27,7 @@ struct Column {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// No field at all.
-    #[error("the flow log format is empty")]
+    #[error("the flow log format is empty: name its fields, such as \"version srcaddr dstaddr\"")]
     Empty,
     /// A name that no version of flow logs has.
     #[error("unknown flow log field `{found}`, did you mean `{nearest}`?")]
@@ -38,7 +38,7 @@ pub enum FormatError {
         nearest: &'static str,
     },
     /// A field that comes twice.
-    #[error("the flow log field `{0}` comes twice")]
+    #[error("the flow log field `{0}` comes twice: name it once")]
     Duplicate(&'static str),
 }
 
@@ -217,8 +217,12 @@ mod tests {
     #[test]
     fn a_format_that_is_none_says_which_field_is_wrong() {
         let said = |format: &str| format.parse::<VpcFormat>().unwrap_err().to_string();
-        assert_eq!(said("  "), "the flow log format is empty");
-        assert_eq!(said("version bytes version"), "the flow log field `version` comes twice");
+        assert_eq!(
+            said("  "),
+            "the flow log format is empty: name its fields, such as \"version srcaddr dstaddr\""
+        );
+        let twice = "the flow log field `version` comes twice: name it once";
+        assert_eq!(said("version bytes version"), twice);
         let unknown = "unknown flow log field `account_id`, did you mean `account-id`?";
         assert_eq!(said("version account_id"), unknown);
     }

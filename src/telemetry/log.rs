@@ -3,7 +3,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
@@ -24,6 +24,12 @@ pub enum LogError {
         level: String,
         /// Why.
         source: ParseError,
+    },
+    /// A word in the filter.
+    #[error("`{part}` is no log level: write error, warn, info, debug, trace or off")]
+    Unknown {
+        /// The word.
+        part: String,
     },
     /// A log is there already.
     #[error("could not set up the log")]
@@ -65,7 +71,36 @@ impl LogLevel {
     }
 }
 
+/// Whether the log would take this level.
+///
+/// # Errors
+/// It would not.
+pub fn check(level: &str) -> Result<(), LogError> {
+    parse(level).map(drop)
+}
+
 fn parse(level: &str) -> Result<EnvFilter, LogError> {
+    // The filter would take a level that does not exist for the name of a module, and be silent.
+    let is_unknown =
+        |part: &&str| !part.contains(['=', ':', '[']) && part.parse::<LevelFilter>().is_err();
+    if let Some(part) = level.split(',').map(str::trim).find(is_unknown) {
+        return Err(LogError::Unknown { part: part.to_owned() });
+    }
     let parsed = EnvFilter::try_new(level);
     parsed.map_err(|source| LogError::Level { level: level.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_does_not_exist_is_refused_rather_than_taken_for_a_module() {
+        for right in ["info", "OFF", "info,logweir::kinesis=debug", "warn, logweir::encode"] {
+            assert!(check(right).is_ok(), "{right}");
+        }
+        for wrong in ["loud", "info,verbose", "logweir=loud"] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
 }

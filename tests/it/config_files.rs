@@ -127,7 +127,7 @@ fn every_variable_is_in_the_complete_file() {
 
 /// The keys that may stand where [`UNKNOWN`] stands in this text.
 fn known_keys(error: &str) -> Option<BTreeSet<String>> {
-    let (_, known) = error.split_once(&format!("unknown field `{UNKNOWN}`, expected "))?;
+    let (_, known) = error.split_once(&format!("unknown key `{UNKNOWN}`, expected "))?;
     Some(quoted(known))
 }
 
@@ -136,7 +136,7 @@ fn known_choices(error: &str) -> Option<BTreeSet<String>> {
     if let Some((_, parsers)) = error.split_once("There are: ") {
         return Some(parsers.split(", ").map(str::to_owned).collect());
     }
-    let (_, known) = error.split_once(&format!("unknown variant `{UNKNOWN}`, expected "))?;
+    let (_, known) = error.split_once(&format!("unknown value `{UNKNOWN}`, expected "))?;
     Some(quoted(known))
 }
 

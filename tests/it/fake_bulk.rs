@@ -45,6 +45,8 @@ pub(crate) enum Script {
     CloseMidAnswer,
     /// The items are stored, and no answer ever comes.
     Hang,
+    /// No answer ever comes, and nothing is stored.
+    Stall,
     /// The items are stored; the answer lacks the last one.
     OneItemShort,
 }
@@ -341,6 +343,7 @@ impl Contents {
         let scripted = match script {
             Some(Script::Whole(whole)) => return Reply::Now(whole.into_response()),
             Some(Script::CloseBefore) => return Reply::Now(broken()),
+            Some(Script::Stall) => return Reply::Never,
             Some(Script::Items(ref items)) => items.clone(),
             _ => Vec::new(),
         };

@@ -20,3 +20,4 @@ mod kinesis_source;
 mod facts_documents;
 mod templates;
 mod tidy;
+mod wrong_configs;

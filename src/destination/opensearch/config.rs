@@ -1,11 +1,12 @@
 //! The table `[destination.NAME.opensearch]`, and everything that can be wrong with it alone.
 
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::{self, Deserializer};
 use url::{Host, Url};
 
 use crate::secret::Secret;
@@ -68,6 +69,7 @@ pub enum Password {
 #[serde(default, deny_unknown_fields)]
 pub struct BulkConfig {
     /// A body is sent when it is this large.
+    #[serde(deserialize_with = "max_body")]
     pub max_body: ByteSize,
     /// A body is sent when it is this old, however small.
     pub max_wait: Period,
@@ -223,25 +225,19 @@ pub enum ConfigError {
     /// A user that HTTP cannot carry.
     #[error("the user in `auth.basic` must not hold a colon")]
     Colon,
-    /// An index needs a shard.
-    #[error("`shards` must be at least 1")]
-    Shards,
     /// A body size that no engine takes, or none at all.
-    #[error("`bulk.max_body` must be between 64KiB and 100MiB")]
-    MaxBody,
+    #[error("{0} is no size for a body: write one from 64KiB to 100MiB")]
+    MaxBody(ByteSize),
     /// A wait or timeout of nothing.
-    #[error("`{key}` must be longer than 0")]
-    Zero {
-        /// The key.
-        key: &'static str,
-    },
+    #[error("{0} is no time at all: write a longer one, such as 60s")]
+    Zero(Period),
 }
 
 /// What keeps a destination with a good table from being made.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The password file.
-    #[error("could not read the password from {}", path.display())]
+    #[error("could not read `password_file` {} (does it exist, and may logweir's user read it?)", path.display())]
     ReadPassword {
         /// `password_file`.
         path: PathBuf,
@@ -249,7 +245,7 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The certificate file.
-    #[error("could not read `ca_file` {}", path.display())]
+    #[error("could not read `ca_file` {} (does it exist, and may logweir's user read it?)", path.display())]
     ReadCa {
         /// `ca_file`.
         path: PathBuf,
@@ -281,12 +277,14 @@ struct Table {
     ca_file: Option<PathBuf>,
     #[serde(default)]
     bulk: BulkConfig,
+    #[serde(default, deserialize_with = "longer_than_nothing")]
     timeout: Option<Period>,
     #[serde(default)]
     templates: Templates,
-    shards: Option<u32>,
+    shards: Option<NonZeroU32>,
     replicas: Option<u32>,
     refresh_interval: Option<Period>,
+    #[serde(default, deserialize_with = "longer_than_nothing")]
     keep: Option<Period>,
     #[serde(default)]
     dead_letter_breaker: Switch,
@@ -294,6 +292,21 @@ struct Table {
 
 /// A large body takes a busy engine seconds; much longer means that it hangs.
 const TIMEOUT: Period = Period(Duration::from_secs(60));
+
+// Checked where they are read, so that an error has the line of the value.
+fn max_body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    let size = ByteSize::deserialize(deserializer)?;
+    let is_good = (64 << 10..=100 << 20).contains(&size.0);
+    if is_good { Ok(size) } else { Err(de::Error::custom(ConfigError::MaxBody(size))) }
+}
+
+fn longer_than_nothing<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Period>, D::Error> {
+    let period = Period::deserialize(deserializer)?;
+    let is_good = !period.0.is_zero();
+    if is_good { Ok(Some(period)) } else { Err(de::Error::custom(ConfigError::Zero(period))) }
+}
 
 impl TryFrom<Table> for OpenSearchConfig {
     type Error = ConfigError;
@@ -304,27 +317,15 @@ impl TryFrom<Table> for OpenSearchConfig {
             (None, Some(urls)) if !urls.is_empty() => urls,
             (Some(_), Some(_)) | (None, _) => return Err(ConfigError::Urls),
         };
-        if !(64 << 10..=100 << 20).contains(&table.bulk.max_body.0) {
-            return Err(ConfigError::MaxBody);
-        }
-        if table.shards == Some(0) {
-            return Err(ConfigError::Shards);
-        }
-        let timeout = table.timeout.unwrap_or(TIMEOUT);
-        for (key, period) in [("timeout", Some(timeout)), ("keep", table.keep)] {
-            if period.is_some_and(|period| period.0.is_zero()) {
-                return Err(ConfigError::Zero { key });
-            }
-        }
         Ok(Self {
             urls,
             auth: table.auth,
             ca_file: table.ca_file,
             bulk: table.bulk,
-            timeout,
+            timeout: table.timeout.unwrap_or(TIMEOUT),
             templates: table.templates,
             index: IndexSettings {
-                shards: table.shards,
+                shards: table.shards.map(NonZeroU32::get),
                 replicas: table.replicas,
                 refresh_interval: table.refresh_interval,
                 keep: table.keep,
@@ -424,8 +425,8 @@ mod tests {
             ("url = 'https://a'\nbulk.max_in_flight = 0", "nonzero"),
             ("url = 'https://a'\nbulk.max_body = '1GiB'", "100MiB"),
             ("url = 'https://a'\nverify = false", "unknown field `verify`"),
-            ("url = 'https://a'\ntimeout = '0s'", "`timeout` must"),
-            ("url = 'https://a'\nshards = 0", "`shards`"),
+            ("url = 'https://a'\ntimeout = '0s'", "no time at all"),
+            ("url = 'https://a'\nshards = 0", "nonzero"),
         ] {
             let error = read(table).unwrap_err();
             assert!(error.contains(expected), "{table}: {error}");

@@ -1,0 +1,80 @@
+//! Says in the words of a configuration file what serde and the TOML reader say in those of Rust.
+
+const DOUBLE_BRACKETS: &str =
+    "this table is one of a list: write it with double brackets, as in [[route]]";
+
+/// The message as a person needs it. `found` is the text that it is about.
+pub(super) fn plain(message: &str, found: &str) -> String {
+    let Some((wrong, expected)) = message.split_once(", expected ") else {
+        return without_expectation(message, found);
+    };
+    if (wrong, expected) == ("invalid type: map", "a sequence") {
+        return DOUBLE_BRACKETS.to_owned();
+    }
+    let expected = expectation(expected);
+    if let Some(found) = wrong.strip_prefix("invalid type: ") {
+        // Not the value itself: a password without quotes is a number.
+        return format!("write {expected}; this is {}", kind(found));
+    }
+    if let Some(found) = wrong.strip_prefix("invalid value: ") {
+        let value = found.split('`').nth(1).unwrap_or(found);
+        return format!("write {expected}; this is {value}");
+    }
+    match wrong {
+        "string values must be quoted" => "text must stand in quotes: \"…\"".to_owned(),
+        "invalid basic string" => "the quote at the end of the text is missing".to_owned(),
+        _ => {
+            let wrong = wrong.replacen("unknown field", "unknown key", 1);
+            format!(
+                "{}, expected {expected}",
+                wrong.replacen("unknown variant", "unknown value", 1)
+            )
+        }
+    }
+}
+
+fn without_expectation(message: &str, found: &str) -> String {
+    if let Some(field) = message.strip_prefix("missing field ") {
+        return format!("{field} is missing: add it to this table");
+    }
+    if let Some((_, url)) = message.split_once("relative URL without a base: ") {
+        return format!("{url} is no URL: it must begin with https:// or http://");
+    }
+    match message {
+        "duplicate key" if found == "route" => DOUBLE_BRACKETS.to_owned(),
+        "duplicate key" => format!("a second `{found}`: leave one of the two"),
+        "invalid socket address syntax" => format!(
+            "{found} is not an address with a port: write one such as \"127.0.0.1:9598\", or \
+             \"0.0.0.0:9598\" for all"
+        ),
+        other => other.to_owned(),
+    }
+}
+
+fn expectation(expected: &str) -> &str {
+    match expected {
+        "a boolean" => "true or false, without quotes",
+        "a string" | "path string" => "text in quotes",
+        "a sequence" => "a list, such as [\"a\", \"b\"]",
+        "a map" => "a table",
+        "u16" | "u32" | "u64" | "usize" => "a whole number of 0 or more, without quotes",
+        nonzero if nonzero.starts_with("a nonzero") => {
+            "a whole number of 1 or more, without quotes"
+        }
+        table if table.starts_with("struct ") => "a table",
+        other => other,
+    }
+}
+
+fn kind(found: &str) -> &'static str {
+    const KINDS: [(&str, &str); 6] = [
+        ("string", "text"),
+        ("integer", "a number"),
+        ("floating point", "a number"),
+        ("boolean", "true or false"),
+        ("map", "a table"),
+        ("sequence", "a list"),
+    ];
+    let known = KINDS.iter().find(|(name, _)| found.starts_with(name));
+    known.map_or("something else", |(_, kind)| kind)
+}

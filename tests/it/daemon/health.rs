@@ -1,0 +1,60 @@
+//! What a supervisor and an on-call person are told about a daemon.
+
+use std::net::SocketAddr;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use super::rig::{Rig, logweir};
+use crate::fake_bulk::{FakeBulk, Script, whole};
+
+const EVENTS: u64 = 2_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_destination_makes_a_daemon_unready_and_leaves_it_live() {
+    let fake = FakeBulk::start().await;
+    let error = json!({"type": "security_exception", "reason": "missing authentication"});
+    fake.always(Some(Script::from(whole(401, &json!({"error": error, "status": 401})))));
+    let rig = Rig::for_search(EVENTS, &fake).await;
+    let daemon = rig.daemon().await;
+    let held = "destination search: holds";
+    let text = loop {
+        let (status, text) = daemon.get("/health/ready").await;
+        if text.contains(held) {
+            assert_eq!(status, 503, "{text}");
+            break text;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert!(text.contains("missing authentication"), "it says why: {text}");
+    assert_eq!(daemon.get("/health/live").await, (200, "live\n".to_owned()));
+    let (status, summary) = daemon.get("/health").await;
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!((status, &summary["state"]), (200, &json!("running")));
+    let not_ready = summary["not_ready"][0].as_str().unwrap();
+    assert!(not_ready.starts_with(held), "{summary}");
+    assert!(summary["destinations"]["search"]["held"][0].is_string(), "{summary}");
+    assert!(summary["destinations"]["search"]["in_flight"].as_u64() > Some(0), "{summary}");
+
+    assert_eq!(ask(daemon.address, &[]), (Some(0), "live\n".to_owned()));
+    let (code, said) = ask(daemon.address, &["--ready"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains(held), "{said}");
+
+    fake.always(None);
+    fake.wait_for("all is there", |fake| fake.count() >= rig.expected_of_search()).await;
+    daemon.settled().await;
+    assert_eq!(daemon.get("/health/ready").await, (200, "ready\n".to_owned()));
+    assert_eq!(ask(daemon.address, &["--ready"]), (Some(0), "ready\n".to_owned()));
+    let address = daemon.address;
+    daemon.stop("-TERM", Some(0)).await;
+    assert_eq!(ask(address, &[]).0, Some(1), "a dead daemon is not live");
+}
+
+/// Asks as a container check does.
+fn ask(address: SocketAddr, more: &[&str]) -> (Option<i32>, String) {
+    let mut command = logweir();
+    command.args(["health", "--address", &address.to_string()]).args(more);
+    let Output { status, stdout, .. } = command.output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap())
+}

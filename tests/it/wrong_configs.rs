@@ -1,0 +1,220 @@
+//! What the real binary answers to wrong files and command lines: one error, with its place, what is
+//! wrong and what to do, and never a secret.
+//!
+//! All answers are in `tests/samples/wrong_configs.txt`, to be read in one go; `BLESS=1` writes it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The right file that each case spoils.
+const BASE: &str = include_str!("../../config/opensearch.toml");
+
+/// A password that must not be seen, however it comes in.
+const SECRET: &str = "hunter2-sesame";
+
+/// What is replaced in [`BASE`], by what, and what the error must say besides its place.
+type Case = (&'static str, &'static str, &'static str);
+
+const REGION: &str = "region = \"eu-west-1\"";
+const STATE: &str = "path = \"/var/lib/logweir/state.db\"";
+const URL: &str = "url = \"https://search.example.com:9200\"";
+const AUTH: &str =
+    "auth.basic = { user = \"logweir\", password_file = \"/run/secrets/search-password\" }";
+const REST: &str = "name = \"rest\"";
+
+const CASES: &[Case] = &[
+    // What is no TOML, or not ours.
+    (REGION, "region = \"eu-west-1", "the quote at the end of the text is missing"),
+    (REGION, "region = eu-west-1", "`region`: text must stand in quotes"),
+    (REGION, "region = \"a\"\nregion = \"b\"", "a second `region`"),
+    ("[[route]]\nname = \"rest\"", "[route]\nname = \"rest\"", "[[route]]"),
+    (REGION, "regoin = \"eu-west-1\"", "did you mean `region`?"),
+    ("[state.sqlite]", "[shutdwn]\n[state.sqlite]", "did you mean `shutdown`?"),
+    (REST, "name = \"rest\"\nlog_groups = \"*\"", "did you mean `log_group`?"),
+    (URL, "url = \"https://a\"\nbulk.max_size = \"5MiB\"", "did you mean `max_body`?"),
+    ("search.opensearch]", "search.opensaerch]", "did you mean `opensearch`?"),
+    // Streams.
+    (REGION, "start = \"yesterday\"", "trim_horizon"),
+    (REGION, "read = \"fan_out\"", "`poll`"),
+    (REGION, "stream_arn = \"central-logs\"", "arn:aws:kinesis"),
+    (
+        REGION,
+        "region = \"us-east-1\"\nstream_arn = \"arn:aws:kinesis:eu-west-1:123456789012:stream/a\"",
+        "is not the region of `stream_arn`",
+    ),
+    (REGION, "assume_role = \"reader\"", "arn:aws:iam"),
+    (REGION, "endpoint = \"localhost\"", "http://"),
+    ("[stream.central-logs]\nregion = \"eu-west-1\"\n", "", "[stream.NAME]"),
+    // The daemon.
+    ("[state.sqlite]\npath = \"/var/lib/logweir/state.db\"\n", "", "[state.sqlite]"),
+    ("[state.sqlite]\npath =", "[state.dynamodb]\ntable =", "`sqlite`"),
+    (STATE, "ephemeral = true", "`path` is missing"),
+    (STATE, "path = \"state.db\"\nephemeral = \"yes\"", "true or false"),
+    (STATE, "path = \"state.db\"\n[shutdown]\ndeadline = 25", "\"30s\""),
+    (STATE, "path = \"state.db\"\n[memory]\nfetch = \"64 megs\"", "\"64MiB\""),
+    (STATE, "path = \"state.db\"\n[memory]\nfetch = \"1MiB\"", "32MiB or more"),
+    (STATE, "path = \"state.db\"\n[memory]\nbody = 0", "10MiB or more"),
+    (STATE, "path = \"state.db\"\n[http]\nlisten = \"localhost\"", "127.0.0.1:9598"),
+    (STATE, "path = \"state.db\"\n[log]\nlevel = \"loud\"", "debug"),
+    (STATE, "path = \"state.db\"\n[log]\nformat = \"xml\"", "`json`"),
+    (STATE, "path = \"state.db\"\n[dead_letters]\nmax_age = \"0d\"", "leave it out"),
+    (STATE, "path = \"state.db\"\n[dead_letters]\nmax_size = 0", "leave it out"),
+    // Destinations.
+    (URL, "", "url = \"https://"),
+    (URL, "url = \"search.example.com\"", "https://"),
+    (URL, "url = \"ftp://search.example.com\"", "https://"),
+    (URL, "url = \"https://search.example.com/?pretty\"", "without `?`"),
+    (URL, "url = \"https://admin:hunter2-sesame@search.example.com\"", "auth.basic"),
+    (URL, "url = \"https://a\"\nbulk.max_in_flight = 0", "1 or more"),
+    (URL, "url = \"https://a\"\nbulk.max_in_flight = \"4\"", "without quotes"),
+    (URL, "url = \"https://a\"\nbulk.max_body = \"1GiB\"", "64KiB to 100MiB"),
+    (URL, "url = \"https://a\"\ntimeout = \"0s\"", "60s"),
+    (URL, "url = \"https://a\"\nshards = 0", "1 or more"),
+    (URL, "url = \"https://a\"\nreplicas = -1", "0 or more"),
+    (URL, "url = \"https://a\"\ntemplates = \"automatic\"", "`install` or `manual`"),
+    (AUTH, "auth.sigv4 = { region = \"eu-west-1\" }", "`none` or `basic`"),
+    (AUTH, "auth.basic = { user = \"logweir\" }", "password_file"),
+    (AUTH, "auth.basic = { user = \"a:b\", password = \"x\" }", "colon"),
+    (AUTH, "auth.basic = \"logweir:hunter2-sesame\"", "a table"),
+    (
+        "[destination.search.opensearch]",
+        "[destination.file.sqlite]\npath = \"a.db\"\nmax_document = \"1KiB\"\n[destination.search.opensearch]",
+        "64KiB or more",
+    ),
+    // Secrets.
+    (AUTH, "auth.basic = { user = \"logweir\", password = 7007007 }", "text in quotes"),
+    (AUTH, "auth.basic = { user = \"logweir\", password = \"${SEARCH_PASS}\" }", "is not set"),
+    (AUTH, "timeout = \"${SEARCH_PASSWORD}\"", "`${SEARCH_PASSWORD}` is not a length of time"),
+    // Routes.
+    (REST, "name = \"flow\"", "a name of its own"),
+    (REST, "name = \"rest\"\nlog_group = \"/aws/*\"", "let the last route take everything"),
+    (REST, "name = \"rest\"\nlog_group = 7", "/vpc/*"),
+    ("to = [\"search\"]", "to = \"search\"", "a list"),
+    ("to = [\"search\"]", "to = [\"serch\"]", "did you mean `search`?"),
+    ("to = [\"search\"]", "to = [\"splunk\"]", "[destination.splunk."),
+    ("to = [\"search\"]", "to = [\"search\", \"search\"]", "listed twice"),
+    ("to = [\"search\"]", "", "it leads nowhere"),
+    ("to = [\"search\"]", "discard = true", "leaves nothing for"),
+    ("parse = \"vpc_flow\"", "parse = \"vpcflow\"", "did you mean `vpc_flow`?"),
+    ("parse = \"vpc_flow\"", "parse.vpc_flow = \"version src-addr\"", "did you mean `srcaddr`?"),
+    ("parse = \"vpc_flow\"", "parse.vpc_flow = \"\"", "the flow log format is empty"),
+    ("parse = \"vpc_flow\"", "parse.json.lift = [\"@id\"]", "cannot be lifted"),
+    ("parse = \"vpc_flow\"", "", "parse = \"auto\""),
+    ("index = \"cwl-%Y.%m.%d\"", "index = \"CWL-%Y\"", "lower case"),
+    ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-%H\"", "%Y, %m or %d"),
+    ("index = \"cwl-%Y.%m.%d\"", "index = \"%Y-cwl\"", "begin with text"),
+    ("index = \"cwl-%Y.%m.%d\"", "", "index = \"logs-%Y.%m.%d\""),
+];
+
+/// Settings of the environment over a right file.
+const VARIABLES: &[(&str, &str, &str)] = &[
+    ("LOGWEIR_MEMORY_FETCH", "lots", "64MiB"),
+    ("LOGWEIR_MEMORY_BODY", "1MiB", "10MiB or more"),
+    ("LOGWEIR_LOG_LEVEL", "loud", "debug"),
+    ("LOGWEIR_HTTP_LISTEN", "everywhere", "127.0.0.1:9598"),
+];
+
+const COMMAND_LINES: &[&[&str]] = &[
+    &[],
+    &["strat"],
+    &["run", "--conifg", "logweir.toml"],
+    &["validate", "--config"],
+    &["validate", "logweir.toml"],
+    &["demo", "--events", "many"],
+    &["health", "--address", "everywhere"],
+    &["dead-letter", "eat"],
+];
+
+#[test]
+fn each_wrong_file_is_answered_with_one_error_that_says_where_what_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut answers = String::new();
+    for (find, replace, says) in CASES {
+        assert!(BASE.contains(find), "{find}");
+        std::fs::write(folder.path().join("logweir.toml"), BASE.replacen(find, replace, 1))
+            .unwrap();
+        let error = error_of(&logweir(folder.path(), &["validate", "--config", "logweir.toml"]));
+        let place = error.strip_prefix("error: logweir.toml:").unwrap_or_else(|| panic!("{error}"));
+        // What is not there has no line.
+        let is_missing = error.contains("there is no") && replace.is_empty();
+        assert!(is_missing || place.starts_with(|c: char| c.is_ascii_digit()), "{error}");
+        assert!(error.contains(says), "{replace}: {error} lacks {says}");
+        let written =
+            if replace.is_empty() { format!("without {find}") } else { (*replace).to_owned() };
+        answers.push_str(&format!("{}\n{error}\n\n", indented(&written)));
+    }
+    std::fs::write(folder.path().join("logweir.toml"), BASE).unwrap();
+    for (name, value, says) in VARIABLES {
+        let mut validate = command(folder.path(), &["validate", "--config", "logweir.toml"]);
+        let error = error_of(&validate.env(name, value).output().unwrap());
+        assert!(error.contains(says) && error.contains(name), "{error} lacks {says}");
+        answers.push_str(&format!("    {name}={value}\n{error}\n\n"));
+    }
+    let error = error_of(&logweir(folder.path(), &["validate", "--config", "nowhere.toml"]));
+    assert!(error.contains("nowhere.toml") && error.contains("--config"), "{error}");
+    answers.push_str(&format!("    --config nowhere.toml\n{error}\n\n"));
+    answers.push_str(&without_its_password_file(folder.path()));
+    for arguments in COMMAND_LINES {
+        let answer = logweir(folder.path(), arguments);
+        let text = String::from_utf8(answer.stderr).unwrap();
+        assert_eq!(answer.status.code(), Some(64), "{arguments:?}: {text}");
+        // What follows the first line is the whole help.
+        let first = text.lines().next().unwrap();
+        let line = format!("logweir {}", arguments.join(" "));
+        answers.push_str(&format!("    {}\n{first}\n\n", line.trim_end()));
+    }
+    golden(&answers);
+}
+
+/// The files that a configuration names are read when the daemon starts.
+fn without_its_password_file(folder: &Path) -> String {
+    let text = BASE
+        .replace(STATE, "path = \"state.db\"\nephemeral = true\n[http]\nlisten = \"127.0.0.1:0\"")
+        .replace("/run/secrets/", "secrets/");
+    std::fs::write(folder.join("logweir.toml"), text).unwrap();
+    let answer = logweir(folder, &["run", "--config", "logweir.toml"]);
+    let text = String::from_utf8(answer.stderr).unwrap();
+    assert_eq!(answer.status.code(), Some(64), "{text}");
+    let error = text.lines().find(|line| line.starts_with("error: ")).unwrap();
+    for says in ["`search`", "password_file", "secrets/search-password"] {
+        assert!(error.contains(says), "{error} lacks {says}");
+    }
+    format!("    logweir run, without the file of the password\n{error}\n\n")
+}
+
+fn error_of(answer: &Output) -> String {
+    let text = String::from_utf8(answer.stderr.clone()).unwrap();
+    assert_eq!(answer.status.code(), Some(64), "{text}");
+    assert!(answer.stdout.is_empty(), "{text}");
+    assert!(text.starts_with("error: "), "{text}");
+    assert_eq!((text.matches("error: ").count(), text.lines().count()), (1, 1), "{text}");
+    for secret in [SECRET, "7007007"] {
+        assert!(!text.contains(secret), "a secret is shown: {text}");
+    }
+    text.trim_end().to_owned()
+}
+
+fn logweir(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
+    command.args(arguments).current_dir(folder).env_remove("LOGWEIR_CONFIG");
+    command.env("SEARCH_PASSWORD", SECRET).env_remove("SEARCH_PASS");
+    command
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect::<String>().trim_end().to_owned()
+}
+
+/// Compares with the file; `BLESS=1` writes it instead.
+fn golden(text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/wrong_configs.txt");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, expected, "{} differs: look, then run with BLESS=1", path.display());
+}
