@@ -4,7 +4,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::app::{App, AppError, Outcome};
-use crate::config::{Config, LogFormat};
+use crate::clock::Clock;
+use crate::config::{Config, DestinationConfig, LogFormat};
+use crate::destination::opensearch::OpenSearch;
 use crate::shutdown::Shutdown;
 use crate::telemetry::chain::Chain;
 use crate::telemetry::log::LogLevel;
@@ -14,6 +16,15 @@ use super::{ConfigFile, Exit, failed, runtime};
 
 pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
     let config = file.load()?;
+    for (name, destination) in &config.destinations {
+        if let DestinationConfig::OpenSearch(config) = destination {
+            // Reads the files of passwords and certificates, and connects to nothing.
+            let built = OpenSearch::build((**config).clone(), Clock::start());
+            let name = name.clone();
+            let built = built.map_err(|source| AppError::OpenSearch { name, source });
+            built.map_err(|error| failed(Exit::Usage, &error))?;
+        }
+    }
     for warning in &config.warnings {
         println!("warning: {warning}");
     }

@@ -20,6 +20,7 @@ use super::concurrency::Concurrency;
 use super::gate::{Closed, Gate};
 use super::hold::Holds;
 use super::judge::{Parts, Refused, passes};
+use super::stuck::{Fruitless, Stuck};
 
 /// What is sent again waits between 50 ms and 30 s.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(30) };
@@ -75,6 +76,7 @@ pub struct Dispatcher {
     /// When each index, and any, last accepted an item.
     accepted: BTreeMap<Arc<str>, Moment>,
     retried: Vec<Retried>,
+    fruitless: Fruitless,
     delivered: Vec<(Batch, usize)>,
 }
 
@@ -93,6 +95,7 @@ impl Dispatcher {
             breaker: Breaker::new(breaker),
             accepted: BTreeMap::new(),
             retried: Vec::new(),
+            fruitless: Fruitless::default(),
             delivered: Vec::new(),
         }
     }
@@ -164,6 +167,14 @@ impl Dispatcher {
         held.chain(self.gate.iter())
     }
 
+    /// Why the destination takes nothing, once that has gone on for a while; with the events that
+    /// wait for it.
+    pub(super) fn stuck(&self, now: Moment) -> Option<(&Stuck, usize)> {
+        let stuck = self.fruitless.stuck(now)?;
+        let waiting = self.ready.iter().chain(self.delayed.iter().map(|(_, batch)| batch));
+        Some((stuck, waiting.map(Batch::len).sum()))
+    }
+
     /// Requests that may be under way at once.
     #[must_use]
     pub(super) fn limit(&self) -> usize {
@@ -195,6 +206,7 @@ impl Dispatcher {
         batch.attempts += 1;
         match answer {
             Answer::Items(verdicts) if verdicts.len() == batch.len() => {
+                self.fruitless.note_items(now, &verdicts);
                 let busy = |v: &Verdict| matches!(v, Verdict::Retry(RetryReason::Busy));
                 if verdicts.iter().any(busy) {
                     self.concurrency.busy(now);
@@ -302,6 +314,13 @@ impl Dispatcher {
     }
 
     fn trouble(&mut self, now: Moment, batch: Batch, probes: Option<&HoldScope>, trouble: Trouble) {
+        self.fruitless.note(
+            now,
+            match &trouble {
+                Trouble::Retry { reason, error, .. } => Some((*reason, error)),
+                Trouble::TooLarge { .. } | Trouble::Refused(_) | Trouble::Hold(_) => None,
+            },
+        );
         match trouble {
             Trouble::Retry { reason, retry_after, error: _ } => {
                 if is_congestion(reason) {

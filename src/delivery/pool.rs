@@ -24,6 +24,7 @@ use super::dispatcher::{Dispatcher, Outgoing, Step};
 use super::gate::Closed;
 use super::judge::Refused;
 use super::metrics::DeliveryMetrics;
+use super::stuck::Stuck;
 
 /// How long the letter store is left alone after it refused letters.
 const LETTER_RETRY: Backoff =
@@ -220,7 +221,13 @@ impl<D: Destination> Pool<D> {
 
     /// Shows what is held, and tells when a hold begins or ends.
     fn show(&mut self) {
-        let held: Vec<_> = self.dispatcher.holds().map(|held| self.view(held)).collect();
+        let mut held: Vec<_> = self.dispatcher.holds().map(|held| self.view(held)).collect();
+        if let Some((stuck, events)) = self.dispatcher.stuck(self.around.clock.now()) {
+            let Stuck { since, reason, error } = stuck.clone();
+            let scope = "destination".to_owned();
+            let (reason, remedy) = (reason.as_str(), reason.remedy());
+            held.push(HeldView { scope, reason, error, remedy, since, events });
+        }
         if held == self.shown {
             return;
         }

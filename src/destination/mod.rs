@@ -192,6 +192,22 @@ reasons! {
 }
 
 impl RetryReason {
+    /// What the person on call should do about it, when it goes on for long.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Busy => "the cluster is overloaded: add nodes, or take load from it",
+            Self::ServerError => "look into the cluster's own log and its health",
+            Self::Oversized => "lower bulk.max_body",
+            Self::CircuitBreaker => {
+                "the cluster is short of memory: add nodes, or lower bulk.max_body"
+            }
+            Self::Timeout => "look at the cluster's load and at the network to it",
+            Self::Connection => "check the URL, the network, and whether the cluster runs",
+            Self::Unreadable => "find out what stands between logweir and the cluster",
+        }
+    }
+
     /// Whether the batch may have been stored though no answer said so.
     #[must_use]
     pub const fn is_unclear(self) -> bool {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::batch::tests::batch_of;
 use crate::batch::{Account, Framing};
+use crate::delivery::stuck::STUCK_AFTER;
 use crate::event::{DestinationId, RouteId};
 use crate::fate::Delivery;
 use crate::telemetry::ledger::Accounts;
@@ -387,4 +388,36 @@ proptest! {
             prop_assert_eq!(account.ledger.snapshot().in_flight(DestinationId(0)), 0);
         }
     }
+}
+
+#[test]
+fn a_destination_that_takes_nothing_for_long_is_shown_until_it_does() {
+    let (batch, _acks, account) = batch_of(Framing::Bulk, &[3]);
+    let mut run = Run::new(true);
+    run.dispatcher.offer(batch);
+    let mut shown_at = None;
+    for _ in 0..100 {
+        run.turn(&mut |_| {
+            let error = "503 no server".to_owned();
+            Answer::Whole(Trouble::Retry {
+                reason: RetryReason::ServerError,
+                retry_after: None,
+                error,
+            })
+        });
+        if let Some((stuck, events)) = run.dispatcher.stuck(run.now) {
+            assert_eq!(
+                (stuck.reason, stuck.error.as_str()),
+                (RetryReason::ServerError, "503 no server")
+            );
+            assert_eq!((stuck.since, events), (Moment::default(), 3));
+            shown_at = Some(run.now);
+            break;
+        }
+    }
+    let shown_at = shown_at.expect("never shown");
+    assert!((STUCK_AFTER..STUCK_AFTER * 3).contains(&shown_at.0), "{shown_at:?}");
+    run.run(20, all_created);
+    assert_eq!(run.dispatcher.stuck(run.now.after(STUCK_AFTER)), None);
+    ended(&account);
 }
