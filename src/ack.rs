@@ -15,30 +15,47 @@ use crate::event::SequenceNumber;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u64);
 
+/// A record that is settled, as a checkpoint names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Its position in the shard.
+    pub number: SequenceNumber,
+    /// The number of its last user record, where it is a KPL aggregate.
+    pub user_record: Option<u32>,
+}
+
 /// The records of one shard between being read and being settled.
 #[derive(Debug, Default)]
 pub struct AckTracker {
     /// The number of the first slot in `open`.
     first: u64,
-    open: VecDeque<(SequenceNumber, bool)>,
+    open: VecDeque<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    record: Settled,
+    is_settled: bool,
 }
 
 impl AckTracker {
     /// Takes in the next record of the shard.
     pub fn open(&mut self, at: SequenceNumber) -> Slot {
-        self.open.push_back((at, false));
+        let record = Settled { number: at, user_record: None };
+        self.open.push_back(Open { record, is_settled: false });
         Slot(self.first + self.open.len() as u64 - 1)
     }
 
     /// Notes that every event of the record has a fate. Returns the new checkpoint when the
-    /// contiguous settled prefix grew. Settling a slot twice changes nothing.
-    pub fn settle(&mut self, slot: Slot) -> Option<SequenceNumber> {
+    /// contiguous settled prefix grew; `user_record` is the last one of a KPL aggregate. Settling a slot twice changes nothing.
+    pub fn settle(&mut self, slot: Slot, user_record: Option<u32>) -> Option<Settled> {
         let offset = usize::try_from(slot.0.checked_sub(self.first)?).ok()?;
-        let (_, settled) = self.open.get_mut(offset)?;
-        *settled = true;
+        let open = self.open.get_mut(offset)?;
+        open.is_settled = true;
+        open.record.user_record = user_record;
         let mut prefix = None;
-        while self.open.front().is_some_and(|(_, settled)| *settled) {
-            prefix = self.open.pop_front().map(|(at, _)| at);
+        while self.open.front().is_some_and(|open| open.is_settled) {
+            prefix = self.open.pop_front().map(|open| open.record);
             self.first += 1;
         }
         prefix
@@ -55,7 +72,7 @@ impl AckTracker {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The last record of the contiguous settled prefix, once there is one.
-    pub settled: Option<SequenceNumber>,
+    pub settled: Option<Settled>,
     /// Records read and not yet in that prefix.
     pub open: usize,
 }
@@ -78,10 +95,10 @@ impl ShardAcks {
     }
 
     /// Notes that every event of the record has a fate.
-    pub fn settle(&self, slot: Slot) {
+    pub fn settle(&self, slot: Slot, user_record: Option<u32>) {
         // The lock is kept while publishing: two settlers must not publish in the wrong order.
         let mut tracker = self.tracker.lock().unwrap_or_else(PoisonError::into_inner);
-        let grown = tracker.settle(slot);
+        let grown = tracker.settle(slot, user_record);
         let open = tracker.open_records();
         if let Some(at) = grown {
             self.progress.send_modify(|progress| *progress = Progress { settled: Some(at), open });
@@ -104,13 +121,17 @@ mod tests {
         SequenceNumber::new(&format!("{}", 1000 + n))
     }
 
+    fn settled(n: usize) -> Settled {
+        Settled { number: at(n), user_record: None }
+    }
+
     #[test]
     fn a_gap_holds_the_checkpoint_back() {
         let mut tracker = AckTracker::default();
         let slots: Vec<_> = (0..3).map(|n| tracker.open(at(n))).collect();
-        assert_eq!(tracker.settle(slots[1]), None);
-        assert_eq!(tracker.settle(slots[2]), None);
-        assert_eq!(tracker.settle(slots[0]), Some(at(2)));
+        assert_eq!(tracker.settle(slots[1], None), None);
+        assert_eq!(tracker.settle(slots[2], None), None);
+        assert_eq!(tracker.settle(slots[0], None), Some(settled(2)));
         assert_eq!(tracker.open_records(), 0);
     }
 
@@ -119,9 +140,9 @@ mod tests {
         let mut tracker = AckTracker::default();
         let first = tracker.open(at(0));
         let second = tracker.open(at(1));
-        assert_eq!(tracker.settle(first), Some(at(0)));
-        assert_eq!(tracker.settle(first), None);
-        assert_eq!(tracker.settle(second), Some(at(1)));
+        assert_eq!(tracker.settle(first, None), Some(settled(0)));
+        assert_eq!(tracker.settle(first, None), None);
+        assert_eq!(tracker.settle(second, None), Some(settled(1)));
     }
 
     proptest! {
@@ -133,13 +154,13 @@ mod tests {
         ) {
             let acks = ShardAcks::default();
             let slots: Vec<_> = (0..40).map(|n| acks.open(at(n))).collect();
-            let mut settled = [false; 40];
+            let mut done = [false; 40];
             for n in order.into_iter().take(upto) {
-                acks.settle(slots[n]);
-                settled[n] = true;
-                let prefix = settled.iter().take_while(|done| **done).count();
+                acks.settle(slots[n], None);
+                done[n] = true;
+                let prefix = done.iter().take_while(|done| **done).count();
                 let seen = acks.progress().borrow().clone();
-                prop_assert_eq!(seen.settled, prefix.checked_sub(1).map(at));
+                prop_assert_eq!(seen.settled, prefix.checked_sub(1).map(settled));
                 prop_assert_eq!(acks.tracker.lock().unwrap().open_records(), 40 - prefix);
             }
         }

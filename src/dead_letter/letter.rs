@@ -66,7 +66,9 @@ pub fn refused(record: &Record, events: &[Refused<'_>]) -> Vec<Letter> {
 }
 
 fn letter(record: &Record, envelopes: &[Envelope<'_>], event: &Refused<'_>) -> Letter {
-    let source = find(envelopes, event.ordinal);
+    let found = find(envelopes, event.ordinal);
+    let sub_sequence = found.and_then(|(envelope, _)| envelope.user_record);
+    let source = found.map(|(envelope, event)| source(envelope, event));
     // Decoded once, it decodes again; if a bug made that untrue, the record itself is kept.
     let raw = source.is_none().then(|| STANDARD.encode(&record.payload));
     let why = (event.reason, event.error);
@@ -77,6 +79,7 @@ fn letter(record: &Record, envelopes: &[Envelope<'_>], event: &Refused<'_>) -> L
         document_id: text(event.document_id),
         status: (event.status != 0).then_some(event.status),
         error_type: text(event.error_type),
+        sub_sequence,
         source,
         raw,
         document: document(event.document),
@@ -135,6 +138,7 @@ fn blank(
         region: record.place.region.clone(),
         shard: record.place.shard.to_string(),
         sequence_number: record.sequence_number.to_string(),
+        sub_sequence: None,
         ordinal,
         arrival: record.arrival.to_string(),
         route: None,
@@ -170,11 +174,14 @@ fn id(record: &Record, ordinal: Option<u32>, destination: &str) -> String {
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn find(envelopes: &[Envelope<'_>], ordinal: u32) -> Option<Source> {
+fn find<'a, 'e>(
+    envelopes: &'e [Envelope<'a>],
+    ordinal: u32,
+) -> Option<(&'e Envelope<'a>, &'e LogEvent<'a>)> {
     let mut left = ordinal as usize;
     for envelope in envelopes {
         if let Some(event) = envelope.log_events.get(left) {
-            return Some(source(envelope, event));
+            return Some((envelope, event));
         }
         left -= envelope.log_events.len();
     }

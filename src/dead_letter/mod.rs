@@ -36,6 +36,9 @@ pub struct Letter {
     pub shard: String,
     /// The record's position in the shard.
     pub sequence_number: String,
+    /// The user record that the event stood in, where the record is a KPL aggregate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_sequence: Option<u32>,
     /// The event's place among the events of its record; none for a whole record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<u32>,

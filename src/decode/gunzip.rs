@@ -14,71 +14,61 @@ const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// The buffer's first size, and the room beyond the cap in which an overrun shows.
 const STEP: usize = 64 * 1024;
 
-/// Replaces the content of `out` by what `payload` expands to, at most `cap` bytes.
-pub(super) fn inflate(payload: &[u8], cap: usize, out: &mut Vec<u8>) -> Result<(), Undecodable> {
-    out.clear();
-    if payload.is_empty() {
-        return Err(Undecodable::Empty);
-    }
-    if payload.starts_with(&MAGIC) {
-        return inflate_members(payload, cap, out);
-    }
-    if payload.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Undecodable::Format);
-    }
-    if payload.len() > cap {
-        return Err(Undecodable::TooLarge { cap });
-    }
-    out.extend_from_slice(payload);
-    Ok(())
-}
-
-fn inflate_members(payload: &[u8], cap: usize, out: &mut Vec<u8>) -> Result<(), Undecodable> {
-    let mut room = Room { bytes: out, filled: 0, cap };
-    let mut rest = payload;
-    let mut member = 0;
-    let ended = loop {
-        if !rest.starts_with(&MAGIC) {
-            break Ok(());
-        }
-        member += 1;
-        if let Err(error) = room.inflate_member(&mut rest) {
-            break Err(error.of(member, cap));
-        }
-    };
-    let filled = room.filled;
-    out.truncate(filled);
-    if ended.is_ok() && rest.iter().any(|byte| *byte != 0) {
-        return Err(Undecodable::TrailingBytes { bytes: rest.len(), member });
-    }
-    ended
-}
-
-enum MemberError {
-    Damaged(std::io::Error),
-    TooLarge,
-}
-
-impl MemberError {
-    fn of(self, member: usize, cap: usize) -> Undecodable {
-        match self {
-            Self::TooLarge => Undecodable::TooLarge { cap },
-            Self::Damaged(source) if source.kind() == ErrorKind::UnexpectedEof => {
-                Undecodable::Truncated { member }
-            }
-            Self::Damaged(source) => Undecodable::Gzip { member, source },
-        }
-    }
-}
-
 /// The buffer while it fills. Its bytes beyond `filled` are zeroed once, not once per member.
-struct Room<'b> {
+pub(super) struct Room<'b> {
     bytes: &'b mut Vec<u8>,
     filled: usize,
     cap: usize,
 }
 
 impl Room<'_> {
+    /// Replaces what is in `bytes`, by at most `cap` bytes.
+    pub(super) fn new(bytes: &mut Vec<u8>, cap: usize) -> Room<'_> {
+        bytes.clear();
+        Room { bytes, filled: 0, cap }
+    }
+
+    /// Appends what `payload` expands to. Returns where that ends.
+    pub(super) fn append(&mut self, payload: &[u8]) -> Result<usize, Undecodable> {
+        if payload.is_empty() {
+            return Err(Undecodable::Empty);
+        }
+        if payload.starts_with(&MAGIC) {
+            self.append_members(payload)?;
+        } else if payload.trim_ascii_start().first() == Some(&b'{') {
+            self.append_plain(payload)?;
+        } else {
+            return Err(Undecodable::Format);
+        }
+        Ok(self.filled)
+    }
+
+    fn append_plain(&mut self, payload: &[u8]) -> Result<(), Undecodable> {
+        let end = self.filled + payload.len();
+        if end > self.cap {
+            return Err(Undecodable::TooLarge { cap: self.cap });
+        }
+        self.bytes.truncate(self.filled);
+        self.bytes.reserve_exact(payload.len());
+        self.bytes.extend_from_slice(payload);
+        self.filled = end;
+        Ok(())
+    }
+
+    fn append_members(&mut self, payload: &[u8]) -> Result<(), Undecodable> {
+        let mut rest = payload;
+        let mut member = 0;
+        while rest.starts_with(&MAGIC) {
+            member += 1;
+            let cap = self.cap;
+            self.inflate_member(&mut rest).map_err(|error| error.of(member, cap))?;
+        }
+        if rest.iter().any(|byte| *byte != 0) {
+            return Err(Undecodable::TrailingBytes { bytes: rest.len(), member });
+        }
+        Ok(())
+    }
+
     /// Appends one member and moves `rest` behind its checksum, which is verified.
     fn inflate_member(&mut self, rest: &mut &[u8]) -> Result<(), MemberError> {
         let mut decoder = GzDecoder::new(rest);
@@ -106,5 +96,28 @@ impl Room<'_> {
         let more = self.filled.max(STEP).min(largest.saturating_sub(self.filled)).max(1);
         self.bytes.reserve_exact(more);
         self.bytes.resize(self.filled + more, 0);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.bytes.truncate(self.filled);
+    }
+}
+
+enum MemberError {
+    Damaged(std::io::Error),
+    TooLarge,
+}
+
+impl MemberError {
+    fn of(self, member: usize, cap: usize) -> Undecodable {
+        match self {
+            Self::TooLarge => Undecodable::TooLarge { cap },
+            Self::Damaged(source) if source.kind() == ErrorKind::UnexpectedEof => {
+                Undecodable::Truncated { member }
+            }
+            Self::Damaged(source) => Undecodable::Gzip { member, source },
+        }
     }
 }

@@ -3,9 +3,11 @@
 //! Inflating, the checksum and every envelope are complete before the caller sees the first event,
 //! so that a record that is broken in its last byte is one dead letter and never half delivered.
 
+mod aggregate;
 mod gunzip;
 mod subscription;
 
+pub use self::aggregate::user_records;
 pub use self::subscription::{Decoded, Envelope, LogEvent};
 
 /// Why a record could not be decoded. The whole record is then one dead letter.
@@ -67,6 +69,14 @@ pub enum Undecodable {
         /// Which key, and what is wrong with it.
         source: serde_json::Error,
     },
+    /// One of the user records of a KPL aggregate.
+    #[error("could not decode user record {number} of the aggregate")]
+    UserRecord {
+        /// Which, counted from 0 as its sub-sequence number is.
+        number: usize,
+        /// Why.
+        source: Box<Self>,
+    },
     /// An envelope of a kind that CloudWatch Logs did not have when this was written.
     #[error("envelope {number} of the record has the unknown messageType {found:?}")]
     MessageType {
@@ -78,6 +88,14 @@ pub enum Undecodable {
 }
 
 impl Undecodable {
+    fn of_user_record(self, number: usize) -> Self {
+        // That alone is about the record as a whole.
+        if matches!(self, Self::TooLarge { .. }) {
+            return self;
+        }
+        Self::UserRecord { number, source: Box::new(self) }
+    }
+
     /// Every label that there is.
     pub const LABELS: [&'static str; 10] = [
         "empty",
@@ -106,6 +124,7 @@ impl Undecodable {
             Self::Json { .. } => "json",
             Self::Envelope { .. } => "envelope",
             Self::MessageType { .. } => "message_type",
+            Self::UserRecord { source, .. } => source.label(),
         }
     }
 }
@@ -123,10 +142,32 @@ pub fn decode<'a>(
     cap: usize,
     inflated: &'a mut Vec<u8>,
 ) -> Result<Decoded<'a>, Undecodable> {
-    gunzip::inflate(payload, cap, inflated)?;
-    let bytes: &'a [u8] = inflated;
-    let text = std::str::from_utf8(bytes).map_err(|source| Undecodable::Utf8 { source })?;
-    subscription::read(text)
+    let mut decoded = Decoded::default();
+    let Some(parts) = user_records(payload) else {
+        gunzip::Room::new(inflated, cap).append(payload)?;
+        subscription::read(text(inflated)?, None, &mut decoded)?;
+        return Ok(decoded);
+    };
+    let mut room = gunzip::Room::new(inflated, cap);
+    let mut ends = Vec::with_capacity(parts.len());
+    for (number, part) in parts.into_iter().enumerate() {
+        ends.push(room.append(part).map_err(|why| why.of_user_record(number))?);
+    }
+    drop(room);
+    let (mut rest, mut begin): (&[u8], usize) = (inflated, 0);
+    for (number, end) in ends.into_iter().enumerate() {
+        let (user_record, others) = rest.split_at_checked(end - begin).unwrap_or((rest, &[]));
+        (rest, begin) = (others, end);
+        decoded.user_records = u32::try_from(number).ok();
+        let read = text(user_record)
+            .and_then(|text| subscription::read(text, decoded.user_records, &mut decoded));
+        read.map_err(|why| why.of_user_record(number))?;
+    }
+    Ok(decoded)
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Undecodable> {
+    std::str::from_utf8(bytes).map_err(|source| Undecodable::Utf8 { source })
 }
 
 #[cfg(test)]

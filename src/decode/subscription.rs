@@ -16,12 +16,14 @@ use crate::event::Timestamp;
 use super::Undecodable;
 
 /// What one record holds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Decoded<'a> {
     /// The envelopes with log events, in the record's order.
     pub envelopes: Vec<Envelope<'a>>,
     /// How many envelopes were health checks of the destination (`CONTROL_MESSAGE`): no events.
     pub control_messages: u32,
+    /// The number of the last user record, where it is a KPL aggregate.
+    pub user_records: Option<u32>,
 }
 
 /// Log events that share an account, a log group and a log stream.
@@ -33,6 +35,9 @@ pub struct Envelope<'a> {
     pub log_group: Cow<'a, str>,
     /// The log stream.
     pub log_stream: Cow<'a, str>,
+    /// The user record that it stands in, where the record is a KPL aggregate: KCL's sub-sequence
+    /// number, counted from 0.
+    pub user_record: Option<u32>,
     /// The events, in the envelope's order; may be empty.
     pub log_events: Vec<LogEvent<'a>>,
 }
@@ -50,16 +55,19 @@ pub struct LogEvent<'a> {
     pub extracted_fields: Option<&'a RawValue>,
 }
 
-/// Reads every envelope in `text`.
-pub(super) fn read(text: &str) -> Result<Decoded<'_>, Undecodable> {
-    let mut decoded = Decoded { envelopes: Vec::new(), control_messages: 0 };
+/// Reads every envelope in `text`, which is a record or a user record of it.
+pub(super) fn read<'a>(
+    text: &'a str,
+    user_record: Option<u32>,
+    decoded: &mut Decoded<'a>,
+) -> Result<(), Undecodable> {
     let mut number = 0;
     for wire in serde_json::Deserializer::from_str(text).into_iter::<WireEnvelope<'_>>() {
         number += 1;
         let wire = wire.map_err(|source| unreadable(number, source))?;
         match wire.message_type.0.as_ref() {
             "DATA_MESSAGE" => {
-                let envelope = wire.into_envelope();
+                let envelope = wire.into_envelope(user_record);
                 decoded.envelopes.push(envelope.map_err(|source| unreadable(number, source))?);
             }
             "CONTROL_MESSAGE" => decoded.control_messages += 1,
@@ -69,7 +77,7 @@ pub(super) fn read(text: &str) -> Result<Decoded<'_>, Undecodable> {
             }
         }
     }
-    if number == 0 { Err(Undecodable::Empty) } else { Ok(decoded) }
+    if number == 0 { Err(Undecodable::Empty) } else { Ok(()) }
 }
 
 fn unreadable(number: usize, source: serde_json::Error) -> Undecodable {
@@ -112,13 +120,14 @@ struct WireLogEvent<'a> {
 }
 
 impl<'a> WireEnvelope<'a> {
-    fn into_envelope(self) -> Result<Envelope<'a>, serde_json::Error> {
+    fn into_envelope(self, user_record: Option<u32>) -> Result<Envelope<'a>, serde_json::Error> {
         let missing = de::Error::missing_field;
         let events = self.log_events.ok_or_else(|| missing("logEvents"))?;
         Ok(Envelope {
             owner: self.owner.ok_or_else(|| missing("owner"))?.0,
             log_group: self.log_group.ok_or_else(|| missing("logGroup"))?.0,
             log_stream: self.log_stream.ok_or_else(|| missing("logStream"))?.0,
+            user_record,
             log_events: events
                 .into_iter()
                 .map(WireLogEvent::into_event)

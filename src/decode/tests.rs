@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use md5::Digest as _;
 use proptest::prelude::*;
 
 use super::{Undecodable, decode};
@@ -49,6 +50,61 @@ fn control_messages_are_counted_and_have_no_events() {
     let mut inflated = Vec::new();
     let decoded = decode(&gzip(both.as_bytes()), CAP, &mut inflated).unwrap();
     assert_eq!((decoded.envelopes.len(), decoded.control_messages), (1, 2));
+}
+
+/// As the Kinesis Producer Library packs user records, with what a reader must skip.
+fn aggregate(user_records: &[&[u8]]) -> Vec<u8> {
+    let field = |tag: u8, content: &[u8]| {
+        let mut field = vec![tag << 3 | 2];
+        prost::encoding::encode_varint(content.len() as u64, &mut field);
+        [field, content.to_vec()].concat()
+    };
+    let mut message = [field(1, b"key"), field(2, b"12345")].concat();
+    for data in user_records {
+        // partition_key_index = 0, data, one tag
+        message.extend(field(3, &[&[8, 0], &*field(3, data), &*field(4, b"t")].concat()));
+    }
+    let digest = md5::Md5::digest(&message);
+    [&[0xf3, 0x89, 0x9a, 0xc2], &*message, digest.as_slice()].concat()
+}
+
+#[test]
+fn every_user_record_of_an_aggregate_is_read_and_numbered() {
+    let two = format!("{ONE}{ONE}");
+    let parts: [&[u8]; 4] =
+        [&gzip(ONE.as_bytes()), CONTROL.as_bytes(), two.as_bytes(), &gzip(ONE.as_bytes())];
+    let mut inflated = Vec::new();
+    let payload = aggregate(&parts);
+    let decoded = decode(&payload, CAP, &mut inflated).unwrap();
+    let numbers: Vec<_> = decoded.envelopes.iter().map(|envelope| envelope.user_record).collect();
+    assert_eq!(numbers, [Some(0), Some(2), Some(2), Some(3)]);
+    assert_eq!((decoded.control_messages, decoded.user_records), (1, Some(3)));
+    let mut plain = Vec::new();
+    let whole = [ONE, CONTROL, ONE, ONE, ONE].concat();
+    let plain = decode(whole.as_bytes(), CAP, &mut plain).unwrap();
+    assert_eq!((plain.user_records, plain.envelopes[0].user_record), (None, None));
+    let messages = |decoded: &super::Decoded<'_>| -> Vec<String> {
+        decoded.envelopes.iter().map(|envelope| format!("{:?}", envelope.log_events)).collect()
+    };
+    let mut again = Vec::new();
+    let decoded = decode(&payload, CAP, &mut again).unwrap();
+    assert_eq!(messages(&decoded), messages(&plain));
+}
+
+#[test]
+fn a_broken_user_record_makes_the_whole_record_undecodable() {
+    let good = gzip(ONE.as_bytes());
+    let broken = aggregate(&[&good, &good[..good.len() - 3], &good]);
+    assert_eq!(label(&broken), "truncated");
+    let error = decode(&broken, CAP, &mut Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("user record 1"), "{error}");
+    assert_eq!(label(&aggregate(&[&good, b""])), "empty");
+    let large = gzip(&vec![b' '; CAP]);
+    assert_eq!(label(&aggregate(&[&large, &large])), "too_large");
+    // Without its checksum it is no aggregate, and no envelope either.
+    let mut other = aggregate(&[&good]);
+    *other.last_mut().unwrap() ^= 1;
+    assert_eq!(label(&other), "format");
 }
 
 #[test]

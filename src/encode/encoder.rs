@@ -144,12 +144,20 @@ impl Encoder {
             self.bench.tally.rare.records_read += 1;
             self.bench.tally.rare.records_control += u64::from(decoded.control_messages);
         }
+        if let Some(last) = decoded.user_records {
+            work.ack.record().is_aggregate(last);
+        }
         let mut first = 0;
         for envelope in &decoded.envelopes {
+            let events = u32::try_from(envelope.log_events.len()).unwrap_or(u32::MAX);
+            if work.ack.record().was_read(envelope.user_record) {
+                first += events;
+                continue;
+            }
             if let Some((place, event)) = self.bench.envelope(work, envelope, first) {
                 return Ok(Pass::Park(place, event));
             }
-            first += u32::try_from(envelope.log_events.len()).unwrap_or(u32::MAX);
+            first += events;
         }
         Ok(Pass::Done)
     }

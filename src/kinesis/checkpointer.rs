@@ -134,7 +134,11 @@ impl Checkpointer {
 
     /// The settled prefix, when no checkpoint says it yet.
     fn unwritten(&self) -> Option<Position> {
-        let settled = self.progress.borrow().settled.clone().map(Position::After)?;
+        let settled = self.progress.borrow().settled.clone()?;
+        let settled = match settled.user_record {
+            Some(user_record) => Position::Within(settled.number, user_record),
+            None => Position::After(settled.number),
+        };
         (settled != self.written).then_some(settled)
     }
 

@@ -210,6 +210,9 @@ impl ShardClient {
             Position::After(number) => call
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(number.as_str()),
+            Position::Within(number, _) => call
+                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
+                .starting_sequence_number(number.as_str()),
         };
         let answer = call.send().await.map_err(|error| CallError::new(ACTION, error))?;
         let missing = || CallError::unreadable(ACTION, "the answer holds no iterator");

@@ -30,7 +30,7 @@ impl GapWatch {
             Position::TrimHorizon | Position::ShardEnd => (None, false),
             // The operator may well ask for a time before the oldest record.
             Position::At(_) => (Some(updated), false),
-            Position::After(_) => (Some(updated), true),
+            Position::After(_) | Position::Within(..) => (Some(updated), true),
         };
         Self { read_until, was_inside }
     }

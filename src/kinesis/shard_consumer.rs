@@ -221,9 +221,19 @@ impl<'a> Reader<'a> {
 
     fn hand_on(&mut self, record: FetchedRecord, page: &mut FetchPermit) {
         let FetchedRecord { payload, sequence_number, arrival } = record;
+        let through = match &self.position {
+            Position::Within(number, user_record) if *number == sequence_number => {
+                Some(*user_record)
+            }
+            Position::Within(..)
+            | Position::TrimHorizon
+            | Position::At(_)
+            | Position::After(_)
+            | Position::ShardEnd => None,
+        };
         self.position = Position::After(sequence_number.clone());
         let slot = self.acks.open(sequence_number.clone());
-        let origin = Origin::Shard(Arc::clone(&self.acks), slot);
+        let origin = Origin::Shard(Arc::clone(&self.acks), slot, through);
         let at = (Arc::clone(&self.place), sequence_number, arrival);
         let charge = page.split(payload.len().max(MIN_CHARGE));
         (self.stream.records)(Record::begin(payload, at, origin, charge));

@@ -12,7 +12,8 @@ use crate::state::StateError;
 /// Where reading a shard starts or goes on.
 ///
 /// As text (in lease tables, and for people) it is `TRIM_HORIZON`, `AT_TIMESTAMP` with
-/// milliseconds since the epoch, the digits of a sequence number, or `SHARD_END`.
+/// milliseconds since the epoch, the digits of a sequence number, for a KPL aggregate with `/` and a
+/// sub-sequence number, or `SHARD_END`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
     /// The oldest record that the stream still holds.
@@ -21,6 +22,9 @@ pub enum Position {
     At(Timestamp),
     /// The record after this one.
     After(SequenceNumber),
+    /// In this record, a KPL aggregate, behind the user record of this number. Named even when that
+    /// is its last: a KCL worker that goes on from here would else send all of it again.
+    Within(SequenceNumber, u32),
     /// The shard was split or merged away and everything in it has a fate.
     ShardEnd,
 }
@@ -35,6 +39,7 @@ impl fmt::Display for Position {
             Self::TrimHorizon => f.write_str(TRIM_HORIZON),
             Self::At(time) => write!(f, "{AT_TIMESTAMP}{}", time.0),
             Self::After(number) => write!(f, "{number}"),
+            Self::Within(number, user_record) => write!(f, "{number}/{user_record}"),
             Self::ShardEnd => f.write_str(SHARD_END),
         }
     }
@@ -43,7 +48,8 @@ impl fmt::Display for Position {
 /// A text that is no position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not TRIM_HORIZON, AT_TIMESTAMP with milliseconds, a sequence number or SHARD_END"
+    "`{0}` is not TRIM_HORIZON, AT_TIMESTAMP with milliseconds, a sequence number (of an aggregate with \
+     /sub-sequence number) or SHARD_END"
 )]
 pub struct NotAPosition(String);
 
@@ -58,10 +64,24 @@ impl FromStr for Position {
         match text {
             TRIM_HORIZON => Ok(Self::TrimHorizon),
             SHARD_END => Ok(Self::ShardEnd),
-            digits if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(Self::After(SequenceNumber::new(digits)))
+            text => {
+                let (number, user_record) = match text.split_once('/') {
+                    Some((number, user_record)) => (number, Some(user_record)),
+                    None => (text, None),
+                };
+                let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+                if number.is_empty() || !is_number(number) {
+                    return Err(error());
+                }
+                let number = SequenceNumber::new(number);
+                Ok(match user_record {
+                    None => Self::After(number),
+                    Some(within) if is_number(within) => {
+                        Self::Within(number, within.parse().map_err(|_| error())?)
+                    }
+                    Some(_) => return Err(error()),
+                })
             }
-            _ => Err(error()),
         }
     }
 }
@@ -157,6 +177,8 @@ mod tests {
             Just(Position::ShardEnd),
             any::<i64>().prop_map(|millis| Position::At(Timestamp(millis))),
             "[0-9]{1,129}".prop_map(|digits| Position::After(SequenceNumber::new(&digits))),
+            ("[0-9]{1,129}", any::<u32>())
+                .prop_map(|(digits, k)| Position::Within(SequenceNumber::new(&digits), k)),
         ]
     }
 
@@ -167,7 +189,7 @@ mod tests {
         }
 
         #[test]
-        fn no_other_text_is_a_position(text in "[A-Z_]{0,14} ?[-+0-9a-z]{0,12}") {
+        fn no_other_text_is_a_position(text in "[A-Z_]{0,14} ?[-+/0-9a-z]{0,12}") {
             if let Ok(position) = text.parse::<Position>() {
                 let again: Position = position.to_string().parse().unwrap();
                 prop_assert_eq!(again, position);
@@ -177,8 +199,19 @@ mod tests {
 
     #[test]
     fn what_is_almost_a_position_is_none() {
-        let wrong =
-            ["", "LATEST", "AT_TIMESTAMP", "AT_TIMESTAMP x", "12a", " 12", "-1", "shard_end"];
+        let wrong = [
+            "",
+            "LATEST",
+            "AT_TIMESTAMP",
+            "AT_TIMESTAMP x",
+            "12a",
+            " 12",
+            "-1",
+            "shard_end",
+            "/1",
+            "12/",
+            "12/+1",
+        ];
         for text in wrong {
             assert_eq!(text.parse::<Position>(), Err(NotAPosition(text.to_owned())));
         }

@@ -5,8 +5,8 @@
 
 mod ticket;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -28,11 +28,14 @@ pub struct Place {
     pub shard: ShardId,
 }
 
+/// The last user record of a KPL aggregate that was read before, if reading goes on inside it.
+pub type ReadThrough = Option<u32>;
+
 /// Who is told when a record is settled.
 #[derive(Debug)]
 pub enum Origin {
     /// A shard: its checkpoint may pass the record.
-    Shard(Arc<ShardAcks>, Slot),
+    Shard(Arc<ShardAcks>, Slot, ReadThrough),
     /// The dead-letter store: the letter may be removed.
     Letter(Ticket),
 }
@@ -51,6 +54,8 @@ pub struct Record {
     origin: Origin,
     /// Fates not yet given; 0 settles the record.
     owed: AtomicU64,
+    /// The last of its user records, once it was found to be a KPL aggregate.
+    user_record: OnceLock<u32>,
     _fetched: FetchPermit,
 }
 
@@ -65,8 +70,17 @@ impl Record {
     ) -> AckToken {
         let (place, sequence_number, arrival) = at;
         let owed = AtomicU64::new(1);
-        let record =
-            Self { payload, place, sequence_number, arrival, origin, owed, _fetched: fetched };
+        let user_record = OnceLock::new();
+        let record = Self {
+            payload,
+            place,
+            sequence_number,
+            arrival,
+            origin,
+            owed,
+            user_record,
+            _fetched: fetched,
+        };
         AckToken { record: Arc::new(record), owed: 1 }
     }
 
@@ -74,9 +88,24 @@ impl Record {
         // Release/acquire: whoever settles last sees all that the others did before.
         if self.owed.fetch_sub(fates, Ordering::AcqRel) == fates {
             match &self.origin {
-                Origin::Shard(acks, slot) => acks.settle(*slot),
+                Origin::Shard(acks, slot, _) => acks.settle(*slot, self.user_record.get().copied()),
                 Origin::Letter(ticket) => ticket.settle(),
             }
+        }
+    }
+
+    /// Notes that it is a KPL aggregate, and the number of its last user record: a checkpoint says
+    /// both, as KCL's do.
+    pub fn is_aggregate(&self, last: u32) {
+        _ = self.user_record.set(last);
+    }
+
+    /// Whether a user record of it was read before.
+    #[must_use]
+    pub fn was_read(&self, user_record: Option<u32>) -> bool {
+        match &self.origin {
+            Origin::Shard(_, _, through) => user_record.is_some() && user_record <= *through,
+            Origin::Letter(_) => false,
         }
     }
 
@@ -165,7 +194,7 @@ pub(crate) mod tests {
         };
         let at = SequenceNumber::new(&number.to_string());
         let slot = acks.open(at.clone());
-        let origin = Origin::Shard(Arc::clone(acks), slot);
+        let origin = Origin::Shard(Arc::clone(acks), slot, None);
         let at = (Arc::new(place), at, Timestamp(1_700_000_000_000));
         Record::begin(Bytes::copy_from_slice(payload), at, origin, FetchPermit::default())
     }
@@ -181,7 +210,8 @@ pub(crate) mod tests {
         events.settle();
         assert_eq!(acks.progress().borrow().settled, None);
         one.settle();
-        assert_eq!(acks.progress().borrow().settled, Some(SequenceNumber::new("7")));
+        let settled = acks.progress().borrow().settled.clone();
+        assert_eq!(settled.unwrap().number, SequenceNumber::new("7"));
     }
 
     #[test]

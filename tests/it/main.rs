@@ -6,6 +6,7 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+mod aggregates;
 mod config_files;
 mod daemon;
 mod demo;

@@ -41,7 +41,7 @@ fn batch(count: u32) -> Batch {
         shard: ShardId::new("shardId-000000000000"),
     };
     let at = SequenceNumber::new("1");
-    let origin = Origin::Shard(Arc::clone(&acks), acks.open(at.clone()));
+    let origin = Origin::Shard(Arc::clone(&acks), acks.open(at.clone()), None);
     let at = (Arc::new(place), at, Timestamp(1_700_000_000_000));
     let ack = Record::begin(Bytes::new(), at, origin, FetchPermit::default());
     let account =
