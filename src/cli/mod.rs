@@ -3,6 +3,7 @@
 mod dead_letter;
 mod demo;
 mod health;
+mod leases;
 mod replay;
 mod run;
 mod setup;
@@ -75,6 +76,9 @@ enum Command {
     Setup(setup::SetupArgs),
     /// See the whole path work on this machine: a Kinesis endpoint, generated logs, and the daemon.
     Demo(demo::DemoArgs),
+    /// Look at the shards' checkpoints and gaps, and move or accept them.
+    #[command(subcommand)]
+    Leases(leases::LeasesCommand),
     /// Look at events that could not be delivered, and send or throw them away.
     #[command(subcommand)]
     DeadLetter(dead_letter::DeadLetterCommand),
@@ -117,6 +121,7 @@ pub fn main() -> Exit {
         Command::Validate(file) => run::validate(&file),
         Command::Setup(args) => setup::setup(&args),
         Command::Demo(args) => demo::demo(&args),
+        Command::Leases(command) => leases::leases(&command),
         Command::DeadLetter(command) => dead_letter::dead_letter(&command),
         Command::Health(args) => health::health(&args),
     };

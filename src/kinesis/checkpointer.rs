@@ -191,6 +191,8 @@ impl Checkpointer {
                 | LeaseTableError::Create { .. }
                 | LeaseTableError::Checkpoint { .. }
                 | LeaseTableError::Remove { .. }
+                | LeaseTableError::Gaps { .. }
+                | LeaseTableError::Reset { .. }
                 | LeaseTableError::Unreadable { .. }),
             ) => {
                 self.failed(&error);

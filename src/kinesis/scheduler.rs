@@ -23,11 +23,11 @@ use super::metrics::KinesisMetrics;
 pub use super::shard_consumer::RecordSink;
 use super::shard_consumer::{self, Outcome, Stream};
 use super::shard_sync::{self, Plan};
-use super::status::{PossibleGap, SourceHandle};
+use super::status::SourceHandle;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::event::{Moment, ShardId, StreamName, Timestamp};
-use crate::lease::{Lease, LeaseTable, LeaseTableError, Position};
+use crate::lease::{Gap, GapKind, Lease, LeaseTable, LeaseTableError, Position};
 use crate::memory::FetchBudget;
 use crate::shutdown::Shutdown;
 
@@ -248,7 +248,7 @@ impl Source {
         for shard in &plan.forget {
             stream.leases.remove(key, shard).await?;
         }
-        self.report_gaps(&plan, &leases, &former);
+        self.keep_gaps(stream, (&plan, &leases, &former)).await?;
         Ok((plan, leases))
     }
 
@@ -277,26 +277,30 @@ impl Source {
         Ok(former)
     }
 
-    fn report_gaps(&self, plan: &Plan, leases: &[Lease], former: &[Lease]) {
+    /// Keeps the gaps that this sync found, and shows those that nobody has accepted.
+    async fn keep_gaps(
+        &self,
+        stream: &Stream,
+        (plan, leases, former): (&Plan, &[Lease], &[Lease]),
+    ) -> Result<(), LeaseTableError> {
         let vanished = leases.iter().filter(|lease| plan.vanished.contains(&lease.shard));
-        let vanished = vanished.map(|lease| {
-            let text = "the shard left the stream before it was read to its end";
-            (lease, lease.shard.clone(), text)
-        });
-        let former = former.iter().map(|lease| {
-            let text = "the stream was made again; what was unread in the former one is gone";
-            (lease, ShardId::new(&format!("{} (former stream)", lease.shard)), text)
-        });
-        let now = Timestamp::now();
-        let gaps = vanished.chain(former).map(|(lease, shard, text)| PossibleGap {
-            shard,
-            length: Duration::from_millis(u64::try_from(now.0 - lease.updated.0).unwrap_or(0)),
-            text: format!("{text}; remove its lease ({}) to accept it", lease.stream),
-        });
-        for gap in self.handle.set_gaps(gaps.collect()) {
-            let (stream, shard) = (&self.setup.stream, &gap.shard);
-            error!(%stream, %shard, seconds = gap.length.as_secs(), "possible gap: {}", gap.text);
+        let vanished = vanished.map(|lease| (lease, GapKind::Vanished));
+        let former = former.iter().map(|lease| (lease, GapKind::FormerStream));
+        let found = Timestamp::now();
+        for (lease, kind) in vanished.chain(former) {
+            let length = u64::try_from(found.0 - lease.updated.0).unwrap_or(0);
+            let length = Duration::from_millis(length);
+            let (key, shard) = (lease.stream.clone(), lease.shard.clone());
+            let gap = Gap { stream: key, shard, kind, found, length };
+            if stream.leases.add_gap(&gap).await? {
+                let (stream, shard, text) = (&self.setup.stream, &gap.shard, kind.text());
+                error!(%stream, %shard, seconds = length.as_secs(), "possible gap: {text}");
+            }
         }
+        let gaps = stream.leases.gaps().await?;
+        let ours = |gap: &Gap| gap.stream.as_str().starts_with(&stream.key_prefix);
+        self.handle.set_gaps(gaps.into_iter().filter(ours));
+        Ok(())
     }
 }
 

@@ -19,10 +19,11 @@ use crate::ack::ShardAcks;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::event::{Moment, StreamKey, StreamName, Timestamp};
-use crate::lease::{Lease, LeaseTable, Position};
+use crate::lease::{Gap, GapKind, Lease, LeaseTable, Position};
 use crate::memory::{FetchBudget, FetchPermit};
 use crate::record::{self, AckToken, Origin, Record};
 use crate::shutdown::Shutdown;
+use crate::telemetry::chain::Chain;
 
 /// Where records go. Must not block: what it holds is bounded by the fetch budget.
 pub type RecordSink = Arc<dyn Fn(AckToken) + Send + Sync>;
@@ -178,7 +179,10 @@ impl<'a> Reader<'a> {
         tokio::time::sleep_until(self.stream.clock.instant(self.pace.next())).await;
         self.wait_for_room().await;
         match self.fetch().await {
-            Ok(page) => self.take_in(page),
+            Ok(page) => {
+                self.look_for_gap(&page).await;
+                self.take_in(page)
+            }
             Err(error) => {
                 self.failed(&error);
                 false
@@ -209,9 +213,6 @@ impl<'a> Reader<'a> {
             facts.page = Some((behind, now));
             facts.error = None;
         });
-        if let Some(lost) = self.gaps.page(Timestamp::now(), behind, self.stream.retention()) {
-            self.report_gap(lost);
-        }
         for record in records {
             self.hand_on(record, &mut permit);
         }
@@ -266,11 +267,26 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn report_gap(&self, lost: Duration) {
-        let text = "records may have expired before they were read; restart to accept it";
-        if self.report.add_gap(lost, text) {
-            let (stream, shard) = (&self.place.stream, &self.place.shard);
-            error!(%stream, %shard, seconds = lost.as_secs(), "possible gap: records may have expired before they were read");
+    /// Keeps a gap before anything behind it is read: the checkpoint, which shows it, stays before.
+    async fn look_for_gap(&mut self, page: &Page) {
+        let found = Timestamp::now();
+        let Some(length) = self.gaps.page(found, page.behind, self.stream.retention()) else {
+            return;
+        };
+        let Stream { name, key, leases, .. } = self.stream;
+        let (stream, shard, kind) = (key.clone(), self.place.shard.clone(), GapKind::Expired);
+        let gap = Gap { stream, shard, kind, found, length };
+        let (shard, text) = (&gap.shard, kind.text());
+        match leases.add_gap(&gap).await {
+            Ok(false) => {}
+            Ok(true) => {
+                error!(stream = %name, %shard, seconds = length.as_secs(), "possible gap: {text}");
+            }
+            Err(error) => {
+                let error = Chain(&error);
+                error!(stream = %name, %shard, %error, "possible gap, not kept: {text}");
+            }
         }
+        self.report.add_gap(gap);
     }
 }

@@ -8,7 +8,7 @@ use super::call_error::CallError;
 use super::metrics::KinesisMetrics;
 use crate::clock::Clock;
 use crate::event::{Moment, ShardId, StreamKey, StreamName};
-use crate::lease::Position;
+use crate::lease::{Gap, GapKind, Position};
 
 /// What a shard is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,17 @@ pub struct PossibleGap {
     pub text: String,
 }
 
+impl PossibleGap {
+    fn of(gap: Gap) -> Self {
+        let shard = match gap.kind {
+            GapKind::FormerStream => ShardId::new(&format!("{} (former stream)", gap.shard)),
+            GapKind::Expired | GapKind::Vanished => gap.shard,
+        };
+        let text = format!("{}; accept it by `logweir leases accept-gap`", gap.kind.text());
+        Self { shard, length: gap.length, text }
+    }
+}
+
 /// A stream, at one moment.
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
@@ -107,10 +118,8 @@ struct Facts {
     key: Option<StreamKey>,
     /// What the scheduler itself is stopped by.
     problem: Option<String>,
-    /// Found anew by every shard sync.
-    gaps_by_sync: BTreeMap<ShardId, PossibleGap>,
-    /// Found while reading; they stay until the restart.
-    gaps_by_reading: BTreeMap<ShardId, PossibleGap>,
+    /// What nobody has accepted yet, by the name that it is shown under.
+    gaps: BTreeMap<ShardId, PossibleGap>,
     shards: BTreeMap<ShardId, ShardFacts>,
 }
 
@@ -148,8 +157,7 @@ impl SourceHandle {
         let facts = Mutex::new(Facts {
             key: None,
             problem: Some("the stream's shards are not known yet".to_owned()),
-            gaps_by_sync: BTreeMap::new(),
-            gaps_by_reading: BTreeMap::new(),
+            gaps: BTreeMap::new(),
             shards: BTreeMap::new(),
         });
         metrics.begin(&stream);
@@ -161,8 +169,7 @@ impl SourceHandle {
     pub fn status(&self) -> SourceStatus {
         let now = self.0.clock.now();
         let facts = self.facts();
-        let gaps = facts.gaps_by_sync.values().chain(facts.gaps_by_reading.values());
-        let possible_gaps: Vec<_> = gaps.cloned().collect();
+        let possible_gaps: Vec<_> = facts.gaps.values().cloned().collect();
         let stuck = facts.shards.iter().filter_map(|(shard, of)| match &of.error {
             Some((error, true)) => Some(format!("{shard}: {error}")),
             Some((_, false)) | None => None,
@@ -216,20 +223,19 @@ impl SourceHandle {
         self.0.metrics.count_lease_lost(&self.0.stream);
     }
 
-    /// Takes in what a shard sync found. Returns the gaps that were not known before.
-    pub(super) fn set_gaps(&self, gaps: Vec<PossibleGap>) -> Vec<PossibleGap> {
+    /// Shows these gaps, and no others.
+    pub(super) fn set_gaps(&self, gaps: impl Iterator<Item = Gap>) {
         let mut facts = self.facts();
-        let gaps: BTreeMap<_, _> = gaps.into_iter().map(|gap| (gap.shard.clone(), gap)).collect();
-        let old = std::mem::replace(&mut facts.gaps_by_sync, gaps);
-        for shard in old.keys().filter(|shard| !facts.gaps_by_sync.contains_key(*shard)) {
-            match facts.gaps_by_reading.get(shard) {
-                Some(gap) => self.measure(gap),
-                None => self.0.metrics.clear_gap(&self.0.stream, shard),
+        let gaps: BTreeMap<_, _> =
+            gaps.map(PossibleGap::of).map(|gap| (gap.shard.clone(), gap)).collect();
+        let old = std::mem::replace(&mut facts.gaps, gaps);
+        for shard in old.keys().filter(|shard| !facts.gaps.contains_key(*shard)) {
+            self.0.metrics.clear_gap(&self.0.stream, shard);
+            if facts.shards.contains_key(shard) {
+                self.0.metrics.begin_shard(&self.0.stream, shard);
             }
         }
-        let now = facts.gaps_by_sync.values();
-        now.clone().for_each(|gap| self.measure(gap));
-        now.filter(|gap| !old.contains_key(&gap.shard)).cloned().collect()
+        facts.gaps.values().for_each(|gap| self.measure(gap));
     }
 
     fn measure(&self, gap: &PossibleGap) {
@@ -325,16 +331,15 @@ impl ShardReport {
         self.source.0.metrics.count_checkpoint_failure(&self.source.0.stream);
     }
 
-    /// Adds to what may have been lost. Returns whether it is the first of this shard.
-    pub(super) fn add_gap(&self, length: Duration, text: &str) -> bool {
+    /// Adds to what may have been lost.
+    pub(super) fn add_gap(&self, gap: Gap) {
+        let mut gap = PossibleGap::of(gap);
         let mut facts = self.source.facts();
-        let new = PossibleGap { shard: self.shard.clone(), length, text: text.to_owned() };
-        let known = facts.gaps_by_reading.get(&self.shard).map(|gap| gap.length);
-        let length = length.saturating_add(known.unwrap_or_default());
-        let gap = PossibleGap { length, ..new };
+        if let Some(known) = facts.gaps.get(&gap.shard) {
+            gap.length = gap.length.saturating_add(known.length);
+        }
         self.source.measure(&gap);
-        facts.gaps_by_reading.insert(self.shard.clone(), gap);
-        known.is_none()
+        facts.gaps.insert(gap.shard.clone(), gap);
     }
 
     /// The shard is no longer read.
@@ -343,9 +348,8 @@ impl ShardReport {
         let mut facts = self.source.facts();
         facts.shards.remove(&self.shard);
         metrics.forget(stream, &self.shard);
-        // A gap stays after its shard, until the restart.
-        let known = [&facts.gaps_by_sync, &facts.gaps_by_reading];
-        if !known.iter().any(|gaps| gaps.contains_key(&self.shard)) {
+        // A gap stays after its shard.
+        if !facts.gaps.contains_key(&self.shard) {
             metrics.clear_gap(stream, &self.shard);
         }
     }

@@ -1,11 +1,13 @@
 //! Which shard is read from where: one lease per shard, with its checkpoint.
 
+mod gap;
 mod sqlite;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub use self::sqlite::LeaseTable;
+pub use self::gap::{Gap, GapKind};
+pub use self::sqlite::{LeaseTable, Which};
 use crate::event::{SequenceNumber, ShardId, StreamKey, Timestamp};
 use crate::state::StateError;
 
@@ -123,6 +125,18 @@ pub enum LeaseTableError {
     Create {
         /// The shard.
         shard: ShardId,
+        /// Why.
+        source: StateError,
+    },
+    /// Keeping or reading gaps.
+    #[error("could not keep track of possible gaps")]
+    Gaps {
+        /// Why.
+        source: StateError,
+    },
+    /// Moving checkpoints by hand.
+    #[error("could not reset checkpoints")]
+    Reset {
         /// Why.
         source: StateError,
     },

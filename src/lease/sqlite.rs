@@ -1,10 +1,12 @@
 //! The lease table in the state file: one row per shard.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Lease, LeaseTableError, Position};
+use super::{Gap, GapKind, Lease, LeaseTableError, Position};
 use crate::event::{ShardId, StreamKey, Timestamp};
-use crate::state::State;
+use crate::state::{Durability, State};
 
 /// The leases of this box. Clones share the state file.
 #[derive(Clone, Debug)]
@@ -82,6 +84,161 @@ impl LeaseTable {
         let found = found.await.map_err(|source| LeaseTableError::Streams { source })?;
         Ok(found.iter().map(|name| StreamKey::new(name)).collect())
     }
+}
+
+/// Which leases or gaps are meant; all that is set must agree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Which {
+    /// The name of the stream's table in the configuration.
+    pub stream: Option<String>,
+    /// The shard.
+    pub shard: Option<String>,
+}
+
+impl Which {
+    const SQL: &str = "(?1 IS NULL OR substr(stream, 1, length(?1) + 1) = ?1 || ' ')
+                       AND (?2 IS NULL OR shard = ?2)";
+
+    fn values(&self) -> [Option<&str>; 2] {
+        [self.stream.as_deref(), self.shard.as_deref()]
+    }
+}
+
+/// For commands, which may block; and for gaps.
+impl LeaseTable {
+    /// The leases that are meant, by stream and shard.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn leases_blocking(&self, which: &Which) -> Result<Vec<Lease>, LeaseTableError> {
+        let read = self.state.call_blocking(Durability::Normal, |connection| {
+            let sql = format!(
+                "SELECT stream, shard, parents, checkpoint, updated FROM leases WHERE {}
+                               ORDER BY stream, shard",
+                Which::SQL
+            );
+            let mut statement = connection.prepare(&sql)?;
+            let found = statement.query_map(which.values(), |row| {
+                let stream = row.get::<_, String>(0)?;
+                let (shard, parents) = (row.get(1)?, row.get(2)?);
+                let (checkpoint, updated) = (row.get(3)?, row.get(4)?);
+                Ok((stream, Row { shard, parents, checkpoint, updated }))
+            })?;
+            found.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let rows = read.map_err(|source| LeaseTableError::Streams { source })?;
+        rows.into_iter().map(|(stream, row)| row.into_lease(&StreamKey::new(&stream))).collect()
+    }
+
+    /// Moves the checkpoints that are meant, those of shards read to their end too; how many those
+    /// were. Only while no daemon reads them: it would write its own again.
+    ///
+    /// # Errors
+    /// None was moved.
+    pub fn reset_blocking(&self, which: &Which, to: &Position) -> Result<usize, LeaseTableError> {
+        let [stream, shard] = which.values();
+        let moved = self.state.call_blocking(Durability::Full, |connection| {
+            let sql =
+                format!("UPDATE leases SET checkpoint = ?3, updated = ?4 WHERE {}", Which::SQL);
+            connection.execute(&sql, params![stream, shard, to.to_string(), Timestamp::now().0])
+        });
+        moved.map_err(|source| LeaseTableError::Reset { source })
+    }
+
+    /// Keeps a gap until it is accepted; whether it is the first of its kind in its shard. What
+    /// has expired adds up.
+    ///
+    /// On the disk when it answers.
+    pub async fn add_gap(&self, gap: &Gap) -> Result<bool, LeaseTableError> {
+        let gap = gap.clone();
+        let added = self.state.call_durable(move |connection| insert_gap(connection, &gap)).await;
+        added.map_err(|source| LeaseTableError::Gaps { source })
+    }
+
+    /// The gaps that nobody has accepted, of all streams.
+    pub async fn gaps(&self) -> Result<Vec<Gap>, LeaseTableError> {
+        let read = self.state.call(|connection| gaps(connection, &Which::default())).await;
+        read.map_err(|source| LeaseTableError::Gaps { source })
+    }
+
+    /// The same, of those that are meant.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn gaps_blocking(&self, which: &Which) -> Result<Vec<Gap>, LeaseTableError> {
+        let read =
+            self.state.call_blocking(Durability::Normal, |connection| gaps(connection, which));
+        read.map_err(|source| LeaseTableError::Gaps { source })
+    }
+
+    /// Forgets these gaps, and the leases that are of no use without them. A daemon may run
+    /// meanwhile: its next shard sync finds them gone.
+    ///
+    /// # Errors
+    /// None was accepted.
+    pub fn accept_blocking(&self, accepted: &[Gap]) -> Result<(), LeaseTableError> {
+        let done = self.state.call_blocking(Durability::Full, |connection| {
+            let transaction = connection.transaction()?;
+            for gap in accepted {
+                let (stream, shard) = (gap.stream.as_str(), gap.shard.as_str());
+                let sql =
+                    "DELETE FROM possible_gaps WHERE stream = ?1 AND shard = ?2 AND kind = ?3";
+                transaction.execute(sql, [stream, shard, gap.kind.as_str()])?;
+                if gap.kind.ends_lease() {
+                    let sql = "DELETE FROM leases WHERE stream = ?1 AND shard = ?2";
+                    transaction.execute(sql, [stream, shard])?;
+                }
+            }
+            transaction.commit()
+        });
+        done.map_err(|source| LeaseTableError::Gaps { source })
+    }
+}
+
+fn insert_gap(connection: &mut Connection, gap: &Gap) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction()?;
+    let key = [gap.stream.as_str(), gap.shard.as_str(), gap.kind.as_str()];
+    let [stream, shard, kind] = key;
+    let sql = "SELECT 1 FROM possible_gaps WHERE stream = ?1 AND shard = ?2 AND kind = ?3";
+    let known = transaction.prepare_cached(sql)?.exists(key)?;
+    let adds_up = match gap.kind {
+        GapKind::Expired => true,
+        GapKind::Vanished | GapKind::FormerStream => false,
+    };
+    if !known || adds_up {
+        let length = i64::try_from(gap.length.as_millis()).unwrap_or(i64::MAX);
+        let sql = "INSERT INTO possible_gaps VALUES (?1, ?2, ?3, ?4, ?5)
+                   ON CONFLICT DO UPDATE SET length = length + excluded.length";
+        let values = params![stream, shard, kind, gap.found.0, length];
+        transaction.prepare_cached(sql)?.execute(values)?;
+    }
+    transaction.commit()?;
+    Ok(!known)
+}
+
+fn gaps(connection: &Connection, which: &Which) -> rusqlite::Result<Vec<Gap>> {
+    let sql = format!(
+        "SELECT stream, shard, kind, found, length FROM possible_gaps WHERE {}
+                       ORDER BY stream, shard, kind",
+        Which::SQL
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement.query_map(which.values(), |row| {
+        let kind: String = row.get(2)?;
+        let length: i64 = row.get(4)?;
+        Ok(Gap {
+            stream: StreamKey::new(&row.get::<_, String>(0)?),
+            shard: ShardId::new(&row.get::<_, String>(1)?),
+            // A kind of a later logweir says at least that something is gone.
+            kind: GapKind::ALL
+                .into_iter()
+                .find(|known| known.as_str() == kind)
+                .unwrap_or(GapKind::Vanished),
+            found: Timestamp(row.get(3)?),
+            length: Duration::from_millis(length.unsigned_abs()),
+        })
+    })?;
+    rows.collect()
 }
 
 /// A lease as it is stored.

@@ -7,7 +7,7 @@ pub(super) const APPLICATION_ID: i64 = 0x4c67_5772;
 
 /// Each brings a file of the version before it (0 is an empty file) to its own; the number of
 /// steps is the current version. Released steps are never changed.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // 1: leases. `checkpoint` is a `lease::Position` as text, `parents` a JSON array.
     "CREATE TABLE leases (
         stream TEXT NOT NULL,
@@ -50,6 +50,16 @@ const MIGRATIONS: [&str; 2] = [
         INSERT INTO dead_letter_totals VALUES (new.reason, 1, new.size)
         ON CONFLICT (reason) DO UPDATE SET letters = letters + 1, bytes = bytes + excluded.bytes;
     END;",
+    // 3: gaps that nobody has accepted yet. `kind` is a `lease::GapKind`; times and lengths are
+    // milliseconds.
+    "CREATE TABLE possible_gaps (
+        stream TEXT NOT NULL,
+        shard TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        found INTEGER NOT NULL,
+        length INTEGER NOT NULL,
+        PRIMARY KEY (stream, shard, kind)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// The version of a current file.

@@ -1,18 +1,14 @@
 //! Records that the Kinesis Producer Library has aggregated: real ones, and where reading goes on.
 
-use std::process::{Child, Command};
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use logweir::decode::user_records;
-use logweir::demo::endpoint::Endpoint;
 use md5::Digest as _;
-use rusqlite::Connection;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::facts;
 use crate::fake_bulk::FakeBulk;
+use crate::small::{Small, envelope, route, stop};
 
 #[test]
 fn real_aggregates_come_apart_and_all_else_passes_through() {
@@ -46,30 +42,6 @@ fn aggregate(user_records: &[String]) -> Vec<u8> {
     [&[0xf3, 0x89, 0x9a, 0xc2], &*message, digest.as_slice()].concat()
 }
 
-fn envelope(n: usize) -> String {
-    let event =
-        json!({"id": format!("{n:056}"), "timestamp": 1_764_000_000_000_u64, "message": "m"});
-    let envelope = json!({"messageType": "DATA_MESSAGE", "owner": "1", "logGroup": "g",
-        "logStream": "s", "subscriptionFilters": ["f"], "logEvents": [event]});
-    envelope.to_string()
-}
-
-fn run(config: &std::path::Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_logweir"))
-        .args(["run", "--config"])
-        .arg(config)
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .spawn()
-        .unwrap()
-}
-
-fn stop(mut daemon: Child) {
-    let id = daemon.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    assert_eq!(daemon.wait().unwrap().code(), Some(0));
-}
-
 /// The numbers of the events that were sent since `requests` requests.
 fn sent(fake: &FakeBulk, requests: usize) -> Vec<usize> {
     let mut sent = Vec::new();
@@ -84,47 +56,31 @@ fn sent(fake: &FakeBulk, requests: usize) -> Vec<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_goes_on_inside_an_aggregate() {
-    let (folder, fake) = (tempfile::tempdir().unwrap(), FakeBulk::start().await);
-    let endpoint = Endpoint::start(1).await.unwrap();
-    let state = folder.path().join("state.db");
-    let text = format!(
-        "[http]\nlisten = \"127.0.0.1:0\"\n\n[log]\nlevel = \"error\"\n\n\
-         [stream.{}]\nregion = \"{}\"\nendpoint = \"{}\"\n\n\
-         [state.sqlite]\npath = \"{}\"\nephemeral = true\n\n\
-         [destination.search.opensearch]\nurl = \"{}\"\n\n\
-         [[route]]\nname = \"rest\"\nparse = \"plain\"\nto = [\"search\"]\nindex = \"cwl-%Y\"\n",
-        Endpoint::STREAM,
-        Endpoint::REGION,
-        endpoint.url(),
-        state.display(),
-        fake.url(),
-    );
-    let config = folder.path().join("logweir.toml");
-    std::fs::write(&config, text).unwrap();
-
-    let five: Vec<_> = (0..5).map(envelope).collect();
-    let (_, number) = endpoint.put(Endpoint::STREAM, "k", aggregate(&five)).unwrap();
-    let daemon = run(&config);
-    fake.wait_for("five documents", |fake| fake.count() == 5).await;
-    stop(daemon);
-    let connection = Connection::open(&state).unwrap();
-    connection.busy_timeout(Duration::from_secs(10)).unwrap();
+    let small = Small::new(&route("app", "g", "plain")).await;
+    let five: Vec<_> = (0..5).map(|n| envelope("g", n..n + 1)).collect();
+    let number = small.put(aggregate(&five));
+    let daemon = small.daemon();
+    small.fake.wait_for("five documents", |fake| fake.count() == 5).await;
+    stop(daemon).await;
+    let connection = small.database("state.db");
     let sql = "SELECT checkpoint FROM leases";
     let checkpoint: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(checkpoint, format!("{number}/4"), "a KCL worker reads this as all of it");
 
     // Where a KCL worker stopped that checkpoints user records.
     let within = format!("{number}/2");
-    assert_eq!(connection.execute("UPDATE leases SET checkpoint = ?", [within]).unwrap(), 1);
-    endpoint.put(Endpoint::STREAM, "k", envelope(5).into_bytes()).unwrap();
-    let requests = fake.requests().len();
-    let daemon = run(&config);
-    fake.wait_for("the sixth document", |fake| fake.count() == 6).await;
-    stop(daemon);
-    let mut again = sent(&fake, requests);
+    let (code, said) = small
+        .ask(&["leases", "reset", "--shard", "shardId-000000000000", "--to", &within, "--yes"])
+        .await;
+    assert_eq!(code, Some(0), "{said}");
+    small.put(envelope("g", 5..6));
+    let requests = small.fake.requests().len();
+    let daemon = small.daemon();
+    small.fake.wait_for("the sixth document", |fake| fake.count() == 6).await;
+    stop(daemon).await;
+    let mut again = sent(&small.fake, requests);
     again.sort_unstable();
     assert_eq!(again, [3, 4, 5], "what was read before is not read again");
     let checkpoint: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
-    assert!(!checkpoint.contains('/') && checkpoint > number.to_string(), "{checkpoint}");
-    endpoint.stop().await;
+    assert!(!checkpoint.contains('/') && checkpoint > number, "{checkpoint}");
 }

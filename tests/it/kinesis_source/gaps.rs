@@ -2,13 +2,13 @@
 
 use logweir::demo::endpoint::Endpoint;
 use logweir::event::Timestamp;
-use logweir::lease::{Lease, Position};
+use logweir::lease::{GapKind, Lease, Position, Which};
 
 use super::rig::{World, wait_for};
 use super::{numbered, put_numbered};
 
 #[tokio::test]
-async fn a_shard_that_left_the_stream_unfinished_is_a_possible_gap_until_its_lease_is_removed() {
+async fn a_shard_that_left_the_stream_unfinished_is_a_possible_gap_until_it_is_accepted() {
     let world = World::new(2).await;
     let shards = world.shards();
     shards.iter().for_each(|shard| put_numbered(&world, shard, 0, 5));
@@ -27,8 +27,17 @@ async fn a_shard_that_left_the_stream_unfinished_is_a_possible_gap_until_its_lea
     put_numbered(&world, &shards[1], 5, 9);
     daemon.received(4).await;
     daemon.stop().await;
-    let key = world.keys().await.remove(0);
-    world.leases.remove(&key, &shards[0]).await.unwrap();
+    // It is there after a restart, and one shard can be accepted alone.
+    let daemon = world.start();
+    wait_for("the gap again", || !daemon.status().possible_gaps.is_empty()).await;
+    daemon.stop().await;
+    let other = Which { stream: None, shard: Some(shards[1].to_string()) };
+    assert_eq!(world.leases.gaps_blocking(&other).unwrap(), []);
+    let which = Which { stream: Some(Endpoint::STREAM.to_owned()), shard: None };
+    let gaps = world.leases.gaps_blocking(&which).unwrap();
+    assert_eq!((gaps.len(), gaps[0].kind), (1, GapKind::Vanished));
+    world.leases.accept_blocking(&gaps).unwrap();
+    assert_eq!(world.leases.leases_blocking(&which).unwrap().len(), 1);
     let daemon = world.start();
     wait_for("readiness", || daemon.status().not_ready.is_empty()).await;
     daemon.stop().await;
@@ -53,6 +62,10 @@ async fn a_stream_made_again_is_read_whole_and_its_former_self_is_a_possible_gap
     .await;
     assert_eq!(daemon.stop().await.payloads(), numbered(5, 9));
     assert_eq!(world.keys().await.len(), 2);
+    let gaps = world.leases.gaps_blocking(&Which::default()).unwrap();
+    assert_eq!((gaps.len(), gaps[0].kind), (1, GapKind::FormerStream));
+    world.leases.accept_blocking(&gaps).unwrap();
+    assert_eq!(world.keys().await.len(), 1);
 }
 
 #[tokio::test]
@@ -92,4 +105,16 @@ async fn a_checkpoint_older_than_the_retention_is_a_possible_gap() {
     let gap = daemon.status().possible_gaps.remove(0);
     assert_eq!(gap.length.as_secs() / 3600, 6);
     assert_eq!(daemon.stop().await.payloads(), numbered(22, 30));
+    // A restart does not hide it; accepting does not lose the checkpoint.
+    let daemon = world.start();
+    wait_for("the gap again", || !daemon.status().possible_gaps.is_empty()).await;
+    daemon.stop().await;
+    let gaps = world.leases.gaps_blocking(&Which::default()).unwrap();
+    assert_eq!((gaps.len(), gaps[0].kind), (1, GapKind::Expired));
+    world.leases.accept_blocking(&gaps).unwrap();
+    let daemon = world.start();
+    wait_for("readiness", || daemon.status().not_ready.is_empty()).await;
+    let shown = daemon.metric("logweir_possible_gap_seconds", shard.as_str());
+    assert!(shown.abs() < f64::EPSILON, "{shown}");
+    assert_eq!(daemon.stop().await.payloads().len(), 0);
 }
