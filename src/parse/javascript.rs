@@ -1,15 +1,16 @@
 //! JSON and numbers as JavaScript has them: what a program there that reads and writes them makes.
 //!
-//! `JSON.parse` takes the last of two equal names and rounds a number to a double; `JSON.stringify`
-//! writes a double by its shortest digits, and one that is not finite as null. A whole number of up
-//! to 64 bits keeps all its digits here: that is the same double, and not another number.
+//! `JSON.parse` takes the last of two equal names and rounds numbers to doubles; `JSON.stringify`
+//! makes null of one that is not finite. A number that is the same double as it came stays so, with
+//! all its digits and its point: of `1` and `2.5` in one list dynamic mapping makes two types and
+//! refuses both, of `1.0` and `2.5` one.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::Write as _;
 
 use super::object::{Text, has_duplicates};
-use super::structural::{MAX_DEPTH, is_path, token_length};
+use super::structural::{MAX_DEPTH, MAX_NUMBER, is_path, token_length};
 
 /// The whole numbers that dynamic mapping takes are below 2^63.
 const WHOLE: f64 = 9.2e18;
@@ -210,9 +211,15 @@ impl<'a> Copy<'a, '_> {
     }
 
     fn number(&mut self, token: &str) {
-        match (token.parse::<i64>(), token.parse::<f64>()) {
-            (Ok(whole), _) if whole != 0 => self.out.extend_from_slice(token.as_bytes()),
-            (_, number) => write_number(self.out, number.unwrap_or(f64::NAN)),
+        let number: f64 = token.parse().unwrap_or(f64::NAN);
+        let is_whole = !token.contains(['.', 'e', 'E']);
+        let is_beyond = is_whole && token.parse::<i64>().is_err();
+        if !number.is_finite() || is_beyond || token.len() > MAX_NUMBER {
+            write_number(self.out, number);
+        } else if number == 0.0 {
+            self.out.extend_from_slice(token.trim_start_matches('-').as_bytes());
+        } else {
+            self.out.extend_from_slice(token.as_bytes());
         }
     }
 }
@@ -342,11 +349,16 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_doubles_and_whole_ones_keep_their_digits() {
-        let json = "[1.0,-0,-0.0,1E2,1e999,9007199254740993,-9223372036854775808,9223372036854775808,0.1e-9]";
-        let expected =
-            "[1,0,0,100,null,9007199254740993,-9223372036854775808,9.223372036854776e18,1e-10]";
+    fn numbers_stay_as_they_came_where_that_is_the_same_double_and_can_be_mapped() {
+        let json =
+            "[1.0,-0,-0.0,-0E5,1E2,1e999,-1e999,9007199254740993,-9223372036854775808,0.1e-9]";
+        let expected = "[1.0,0,0.0,0E5,1E2,null,null,9007199254740993,-9223372036854775808,0.1e-9]";
         assert_eq!(copied(json).as_deref(), Some(expected));
+        let json = "[9223372036854775808,-123456789012345678901,1e-999]";
+        let expected = "[9.223372036854776e18,-1.2345678901234568e20,1e-999]";
+        assert_eq!(copied(json).as_deref(), Some(expected));
+        let long = format!("[0.{}]", "1".repeat(2_000));
+        assert_eq!(copied(&long).as_deref(), Some("[0.1111111111111111]"));
         assert_eq!(copied(&format!("[{}]", "1".repeat(2000))).as_deref(), Some("[null]"));
     }
 

@@ -44,16 +44,18 @@ const KEYS: [&str; 6] = ["@id", "@timestamp", "@message", "@owner", "@log_group"
 /// What only we write, and only when there is cause.
 const OURS: [&str; 2] = ["@original_time", "@other_text"];
 
-/// The root names that one engine or another keeps for itself (seen: OpenSearch 3.8; by their
-/// sources: Elasticsearch 7 to 9). Other names may begin with `_`.
-const OF_ENGINES: [&str; 19] = [
+/// The root names that one engine or another keeps for itself: what OpenSearch 3.8 was seen to
+/// refuse, and Elasticsearch's metadata fields. Other names may begin with `_`.
+const OF_ENGINES: [&str; 21] = [
     "_data_stream_timestamp",
     "_doc_count",
+    "_feature",
     "_field_names",
     "_id",
     "_ignored",
     "_ignored_source",
     "_index",
+    "_index_mode",
     "_inference_fields",
     "_nested_path",
     "_primary_term",
@@ -263,7 +265,7 @@ mod tests {
         let (document, _) = written("x {\"b\": 1.0 }", None, STAMP);
         let expected = "{\"@timestamp\":\"2023-11-14T22:13:20.123Z\",\"@id\":\"38123\",\
             \"@owner\":\"111122223333\",\"@log_group\":\"group\",\"@log_stream\":\"stream\",\
-            \"@message\":\"x {\\\"b\\\": 1.0 }\",\"b\":1}";
+            \"@message\":\"x {\\\"b\\\": 1.0 }\",\"b\":1.0}";
         assert_eq!(document, expected);
     }
 

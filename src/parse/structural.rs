@@ -16,7 +16,7 @@ pub(super) const MAX_DEPTH: usize = 18;
 pub(super) const MAX_LEAF: usize = 8 * 1024;
 
 /// Jackson, the engines' JSON parser, refuses a whole document for one longer number.
-const MAX_NUMBER: usize = 1_000;
+pub(super) const MAX_NUMBER: usize = 1_000;
 
 /// What will read the copy.
 #[derive(Clone, Copy)]
