@@ -21,7 +21,7 @@ pub(super) fn labels() -> Labels {
     Labels {
         undecodable: Undecodable::LABELS.into(),
         parse_errors: ParseError::LABELS.into(),
-        kinds: Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
+        kinds: Kind::DETECTED.iter().map(|kind| kind.as_str()).collect(),
     }
 }
 

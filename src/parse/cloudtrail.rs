@@ -158,7 +158,7 @@ impl<'a> Event<'a> {
     }
 
     /// Writes every field of the event, then the copied leaves.
-    pub(super) fn write<'s>(&'s self, document: &mut Document<'_, 's>) {
+    pub(super) fn write(&self, document: &mut Document<'_>) {
         for (name, value) in self.object.iter() {
             self.write_field(name, value, document);
         }
@@ -173,12 +173,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    fn write_field<'s>(
-        &'s self,
-        name: &'s str,
-        value: &'s RawValue,
-        document: &mut Document<'_, 's>,
-    ) {
+    fn write_field(&self, name: &str, value: &RawValue, document: &mut Document<'_>) {
         let json = value.get();
         if let Some(ty) = type_of(name) {
             if json == "null" || has_type(ty, value) {
@@ -243,6 +238,7 @@ fn has_type(ty: FieldType, value: &RawValue) -> bool {
         FieldType::Date => text(value).is_some_and(|text| instant(&text).is_some()),
         FieldType::Keyword => is_keyword(json),
         FieldType::Text
+        | FieldType::TextAndKeyword
         | FieldType::Long
         | FieldType::Integer
         | FieldType::Ip
@@ -295,7 +291,7 @@ fn is_guid(id: &str) -> bool {
         })
 }
 
-fn write_leaves(root: &RawValue, leaves: &[Leaf], document: &mut Document<'_, '_>) {
+fn write_leaves(root: &RawValue, leaves: &[Leaf], document: &mut Document<'_>) {
     let mut roots = Vec::new();
     push_objects(root, &mut roots);
     let same_field = |one: &Leaf, other: &Leaf| one.field == other.field;
@@ -312,7 +308,7 @@ fn write_leaves(root: &RawValue, leaves: &[Leaf], document: &mut Document<'_, '_
     }
 }
 
-fn write_leaf(field: &str, mut found: Vec<&str>, document: &mut Document<'_, '_>) {
+fn write_leaf(field: &str, mut found: Vec<&str>, document: &mut Document<'_>) {
     found.sort_unstable();
     found.dedup();
     match found.as_slice() {

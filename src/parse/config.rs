@@ -13,11 +13,12 @@ use super::{Auto, JsonOptions, Kind, Parser, VpcFormat};
 const AUTO: &str = "auto";
 
 /// Every name that `parse` may have.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     Kind::CloudTrail.as_str(),
     Kind::VpcFlow.as_str(),
     Kind::Json.as_str(),
     Kind::Plain.as_str(),
+    Kind::Lambda.as_str(),
     AUTO,
 ];
 
@@ -34,6 +35,7 @@ impl Parser {
             "vpc_flow" => Self::VpcFlow(VpcFormat::default()),
             "json" => Self::Json(JsonOptions::default()),
             "plain" => Self::Plain,
+            "lambda" => Self::Lambda,
             "auto" => Self::Auto(Auto::default()),
             _ => return None,
         })
@@ -66,7 +68,7 @@ impl<'de> Visitor<'de> for ParserVisitor {
         let parser = match Parser::named(&name).ok_or_else(|| unknown(&name))? {
             Parser::VpcFlow(_) => Parser::VpcFlow(map.next_value()?),
             Parser::Json(_) => Parser::Json(map.next_value()?),
-            Parser::CloudTrail | Parser::Plain | Parser::Auto(_) => {
+            Parser::CloudTrail | Parser::Plain | Parser::Lambda | Parser::Auto(_) => {
                 let message = format!("`{name}` has no options: write `parse = \"{name}\"`");
                 return Err(de::Error::custom(message));
             }
@@ -127,6 +129,7 @@ mod tests {
         assert_eq!(parser("parse = 'vpc_flow'"), Ok(Parser::VpcFlow(VpcFormat::default())));
         assert_eq!(parser("parse = 'json'"), Ok(Parser::Json(JsonOptions::default())));
         assert_eq!(parser("parse = 'plain'"), Ok(Parser::Plain));
+        assert_eq!(parser("parse = 'lambda'"), Ok(Parser::Lambda));
         assert_eq!(parser("parse = 'auto'"), Ok(Parser::Auto(Auto::default())));
         let format = "version srcaddr".parse().unwrap();
         assert_eq!(parser("parse.vpc_flow = 'version srcaddr'"), Ok(Parser::VpcFlow(format)));

@@ -5,17 +5,17 @@ use serde_json::value::RawValue;
 use crate::event::Timestamp;
 
 use super::object::Object;
-use super::{Source, Written, schema, structural, writer};
+use super::{Source, Written, javascript, schema, structural, writer};
 
 /// The open end of a document in a body.
-pub(super) struct Document<'o, 'a> {
+pub(super) struct Document<'o> {
     out: &'o mut Vec<u8>,
-    /// Fields that cannot be at the root under their own name.
-    others: Vec<(&'a str, &'a RawValue)>,
+    /// Fields that cannot be at the root under their own name, as JSON text, each after a comma.
+    others: Vec<u8>,
     fields_as_text: u32,
 }
 
-impl<'o, 'a> Document<'o, 'a> {
+impl<'o> Document<'o> {
     /// Appends the fields that every document has.
     pub(super) fn begin(
         out: &'o mut Vec<u8>,
@@ -30,7 +30,6 @@ impl<'o, 'a> Document<'o, 'a> {
         document.text("@owner", source.owner);
         document.text("@log_group", source.log_group);
         document.text("@log_stream", source.log_stream);
-        document.text("@aws.region", source.region);
         document
     }
 
@@ -52,6 +51,11 @@ impl<'o, 'a> Document<'o, 'a> {
     /// Appends a string.
     pub(super) fn text(&mut self, name: &str, text: &str) {
         writer::string(self.value_of(name), text);
+    }
+
+    /// Appends a number.
+    pub(super) fn number(&mut self, name: &str, number: f64) {
+        javascript::write_number(self.value_of(name), number);
     }
 
     /// Appends a value that is known to be good for its field, as it came.
@@ -77,6 +81,16 @@ impl<'o, 'a> Document<'o, 'a> {
         self.unless_unfit(name, value.get(), |out| structural::copy_dynamic(value.get(), out));
     }
 
+    /// Appends `name` as JavaScript would write it; else keeps it among the others, where nothing
+    /// but `@other_text` can be in its way.
+    pub(super) fn javascript(&mut self, name: &str, value: &RawValue) {
+        let start = self.out.len();
+        if !javascript::copy(value.get(), self.value_of(name)) {
+            self.out.truncate(start);
+            self.other(name, value);
+        }
+    }
+
     /// Appends `name_text`: the whole value as JSON text.
     pub(super) fn kept_as_text(&mut self, name: &str, json: &str) {
         self.fields_as_text = self.fields_as_text.saturating_add(1);
@@ -87,9 +101,10 @@ impl<'o, 'a> Document<'o, 'a> {
     }
 
     /// Keeps a field whose name cannot be at the root for `@other_text`.
-    pub(super) fn other(&mut self, name: &'a str, value: &'a RawValue) {
+    pub(super) fn other(&mut self, name: &str, value: &RawValue) {
         self.fields_as_text = self.fields_as_text.saturating_add(1);
-        self.others.push((name, value));
+        writer::name(&mut self.others, name);
+        self.others.extend_from_slice(value.get().as_bytes());
     }
 
     fn unless_unfit(&mut self, name: &str, json: &str, copy: impl FnOnce(&mut Vec<u8>) -> bool) {
@@ -101,11 +116,7 @@ impl<'o, 'a> Document<'o, 'a> {
     }
 
     fn write_others(&mut self) {
-        let mut json = Vec::new();
-        for (name, value) in &self.others {
-            writer::name(&mut json, name);
-            json.extend_from_slice(value.get().as_bytes());
-        }
+        let mut json = std::mem::take(&mut self.others);
         json.push(b'}');
         // The comma before the first name becomes the brace.
         if let Some(first) = json.first_mut() {

@@ -112,7 +112,7 @@ pub(super) struct Log<'a> {
 }
 
 impl Log<'_> {
-    pub(super) fn write<'s>(&'s self, document: &mut Document<'_, 's>) {
+    pub(super) fn write(&self, document: &mut Document<'_>) {
         if self.options.own_fields {
             for (name, value) in self.object.iter() {
                 self.write_own_field(name, value, document);
@@ -135,12 +135,7 @@ impl Log<'_> {
 
     /// A field whose type the template fixes must have it; lifting only fixes types here, since
     /// the leaf is at the root already.
-    fn write_own_field<'s>(
-        &'s self,
-        name: &'s str,
-        value: &'s RawValue,
-        document: &mut Document<'_, 's>,
-    ) {
+    fn write_own_field(&self, name: &str, value: &RawValue, document: &mut Document<'_>) {
         let json = value.get();
         let fits = match name {
             "message" => json.starts_with('"') && scalar_length(json).is_some(),

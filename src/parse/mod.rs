@@ -5,8 +5,8 @@
 //! Reading finds every reason why an event cannot be a document of its kind, so that writing cannot
 //! fail; such an event becomes a `plain` document that says why.
 //!
-//! Every document begins with `@timestamp`, `@id`, `@owner`, `@log_group`, `@log_stream` and
-//! `@aws.region`. These names win over the message's, and no name is ever written twice: what a
+//! Every document begins with `@timestamp`, `@id`, `@owner`, `@log_group`, `@log_stream` and, but for
+//! `lambda`'s, `@aws.region`. These names win over the message's, and no name is ever written twice: what a
 //! message calls by one of ours, or by a name that no engine takes at the root, is kept as text in
 //! `@other_text`.
 
@@ -14,7 +14,9 @@ mod cloudtrail;
 mod config;
 mod detect;
 mod document;
+mod javascript;
 mod json;
+mod lambda;
 mod object;
 mod schema;
 mod structural;
@@ -58,11 +60,13 @@ pub enum Kind {
     Json,
     /// Text.
     Plain,
+    /// Whatever the console's Lambda makes of it.
+    Lambda,
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::CloudTrail, Self::VpcFlow, Self::Json, Self::Plain];
+    /// What `auto` chooses from.
+    pub const DETECTED: [Self; 4] = [Self::CloudTrail, Self::VpcFlow, Self::Json, Self::Plain];
 
     /// Its name in the configuration and as a metric label.
     #[must_use]
@@ -72,6 +76,7 @@ impl Kind {
             Self::VpcFlow => "vpc_flow",
             Self::Json => "json",
             Self::Plain => "plain",
+            Self::Lambda => "lambda",
         }
     }
 }
@@ -87,6 +92,8 @@ pub enum Parser {
     Json(JsonOptions),
     /// A message is text, whatever it looks like.
     Plain,
+    /// A message becomes what the AWS console's Lambda makes of it.
+    Lambda,
     /// By log group, then by content.
     Auto(Auto),
 }
@@ -101,6 +108,7 @@ impl Parser {
             Self::VpcFlow(format) => format.read(message).map(Content::VpcFlow),
             Self::Json(options) => options.read(message).map(Content::Json),
             Self::Plain => Ok(Content::Plain(None)),
+            Self::Lambda => Ok(Content::Lambda),
             Self::Auto(auto) => auto.read(source.log_group, message),
         };
         let content = read.unwrap_or_else(|error| Content::Plain(Some(error)));
@@ -116,6 +124,7 @@ impl Parser {
             Self::VpcFlow(_) => vpc_flow::describe(&mut schema),
             Self::Json(options) => options.describe(&mut schema),
             Self::Plain => {}
+            Self::Lambda => schema = lambda::schema(),
             Self::Auto(auto) => auto.describe(&mut schema),
         }
         schema
@@ -210,6 +219,7 @@ enum Content<'a> {
     VpcFlow(vpc_flow::Line<'a>),
     Json(json::Log<'a>),
     Plain(Option<ParseError>),
+    Lambda,
 }
 
 impl Parsed<'_> {
@@ -221,6 +231,7 @@ impl Parsed<'_> {
             Content::VpcFlow(_) => Kind::VpcFlow,
             Content::Json(_) => Kind::Json,
             Content::Plain(_) => Kind::Plain,
+            Content::Lambda => Kind::Lambda,
         }
     }
 
@@ -251,41 +262,51 @@ impl Parsed<'_> {
     pub fn parse_error(&self) -> Option<&ParseError> {
         match &self.content {
             Content::Plain(error) => error.as_ref(),
-            Content::CloudTrail(_) | Content::VpcFlow(_) | Content::Json(_) => None,
+            Content::CloudTrail(_) | Content::VpcFlow(_) | Content::Json(_) | Content::Lambda => {
+                None
+            }
         }
     }
 
     /// Appends the document to `out`: one JSON object on one line, no line end.
     pub fn write(&self, source: &Source<'_>, stamp: Stamp, out: &mut Vec<u8>) -> Written {
         let mut document = Document::begin(out, source, stamp.timestamp, &self.event.id);
+        if !matches!(self.content, Content::Lambda) {
+            document.text("@aws.region", source.region);
+            if let Some(extracted) = self.event.extracted_fields {
+                document.open_ended("@extracted", extracted);
+            }
+        }
         if stamp.undated {
             self.write_original_time(&mut document);
         }
-        if let Some(extracted) = self.event.extracted_fields {
-            document.open_ended("@extracted", extracted);
-        }
+        self.write_content(&mut document);
+        document.end()
+    }
+
+    fn write_content(&self, document: &mut Document<'_>) {
         match &self.content {
-            Content::CloudTrail(event) => event.write(&mut document),
-            Content::VpcFlow(line) => line.write(&mut document),
-            Content::Json(log) => log.write(&mut document),
+            Content::CloudTrail(event) => event.write(document),
+            Content::VpcFlow(line) => line.write(document),
+            Content::Json(log) => log.write(document),
             Content::Plain(error) => {
                 if let Some(error) = error {
                     document.text("@parse_error", &format!("{}: {error}", error.label()));
                 }
                 document.text("message", &self.event.message);
             }
+            Content::Lambda => lambda::write(self.event, document),
         }
-        document.end()
     }
 
     fn event_time(&self) -> Option<(Timestamp, &str)> {
         match &self.content {
             Content::CloudTrail(event) => event.time(),
-            Content::VpcFlow(_) | Content::Json(_) | Content::Plain(_) => None,
+            Content::VpcFlow(_) | Content::Json(_) | Content::Plain(_) | Content::Lambda => None,
         }
     }
 
-    fn write_original_time(&self, document: &mut Document<'_, '_>) {
+    fn write_original_time(&self, document: &mut Document<'_>) {
         if let Some((_, text)) = self.event_time() {
             document.text("@original_time", text);
         } else if let Some(Timestamp(milliseconds)) = self.event.timestamp {

@@ -12,6 +12,9 @@ pub enum FieldType {
     Keyword,
     /// Text of any length that is searched by its words.
     Text,
+    /// Text of any length as dynamic mapping has it: searched by its words, and while it is short
+    /// by its `.keyword` too.
+    TextAndKeyword,
     /// A whole number of up to 64 bits.
     Long,
     /// A whole number of up to 32 bits.
@@ -45,7 +48,7 @@ pub struct Schema {
     /// The fields that have a type of their own. Every other field is stored and not indexed,
     /// unless `dynamic`.
     pub fields: Vec<Field>,
-    /// Whether fields that are not listed are mapped as they come (`own_fields = true`).
+    /// Whether fields that are not listed are mapped as they come (`own_fields = true`, and `lambda`).
     pub dynamic: bool,
 }
 
@@ -78,6 +81,11 @@ impl Schema {
             schema.add(name, ty);
         }
         schema
+    }
+
+    /// No field has a type of its own yet; all are mapped as they come.
+    pub(super) fn open() -> Self {
+        Self { fields: Vec::new(), dynamic: true }
     }
 
     /// Adds a field; one that is there already stays as it is.

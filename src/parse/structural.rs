@@ -10,13 +10,13 @@ use std::borrow::Cow;
 use super::object::{Object, has_duplicates};
 
 /// How many objects and arrays may be open at once, the outermost counted.
-const MAX_DEPTH: usize = 18;
+pub(super) const MAX_DEPTH: usize = 18;
 
 /// The longest leaf, and the longest path of names, in bytes of text.
 pub(super) const MAX_LEAF: usize = 8 * 1024;
 
 /// Jackson, the engines' JSON parser, refuses a whole document for one longer number.
-const MAX_NUMBER: usize = 1_000;
+pub(super) const MAX_NUMBER: usize = 1_000;
 
 /// What will read the copy.
 #[derive(Clone, Copy)]
@@ -178,7 +178,8 @@ pub(super) fn is_path(name: &str) -> bool {
     name.split('.').all(|part| !part.trim().is_empty())
 }
 
-fn token_length(json: &str, first: u8) -> usize {
+/// The length of the token that `json` begins with, whose first byte is `first`.
+pub(super) fn token_length(json: &str, first: u8) -> usize {
     match first {
         b'"' => string_length(json),
         b'{' | b'}' | b'[' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => 1,

@@ -297,8 +297,9 @@ fn huge_and_deep_messages_are_documents_too() {
         format!("{{\"eventName\":\"x\",\"a\":{}{}}}", "[".repeat(99_999), "]".repeat(99_999));
     let wide: Vec<_> = (0..20_000).map(|n| format!("\"k{}\":{n}", n % 19_999)).collect();
     let wide = format!("{{\"eventName\":\"x\",{}}}", wide.join(","));
-    for message in [&deep, &wide] {
-        for parser in parsers() {
+    let twice = format!("{}0{}", "{\"a\":0,\"a\":".repeat(50_000), "}".repeat(50_000));
+    for message in [&deep, &wide, &twice] {
+        for parser in parsers().into_iter().chain([Parser::Lambda]) {
             let (document, _) = write(&parser, message);
             assert!(serde_json::from_str::<&RawValue>(&document).is_ok());
         }
@@ -414,7 +415,7 @@ proptest! {
 
     #[test]
     fn any_message_becomes_one_good_document(message in any::<String>()) {
-        for parser in parsers() {
+        for parser in parsers().into_iter().chain([Parser::Lambda]) {
             assert_good(&write(&parser, &message).0);
         }
     }
@@ -439,7 +440,7 @@ proptest! {
                         None => prop_assert_eq!(written.fields_as_text, 1),
                     }
                 }
-                (Content::CloudTrail(_) | Content::VpcFlow(_), _) => {
+                (Content::CloudTrail(_) | Content::VpcFlow(_) | Content::Lambda, _) => {
                     assert_nothing_lost(&message, &document);
                 }
             }

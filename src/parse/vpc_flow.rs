@@ -120,6 +120,7 @@ impl Column {
             }
             FieldType::Keyword
             | FieldType::Text
+            | FieldType::TextAndKeyword
             | FieldType::Date
             | FieldType::Boolean
             | FieldType::Open
@@ -134,7 +135,7 @@ impl Column {
         }
     }
 
-    fn write(&self, token: &str, document: &mut Document<'_, '_>) {
+    fn write(&self, token: &str, document: &mut Document<'_>) {
         match self.ty {
             FieldType::Long | FieldType::Integer | FieldType::DateEpochSecond => {
                 document.as_it_came(&self.field, without_zeros(token));
@@ -142,6 +143,7 @@ impl Column {
             FieldType::Ip
             | FieldType::Keyword
             | FieldType::Text
+            | FieldType::TextAndKeyword
             | FieldType::Date
             | FieldType::Boolean
             | FieldType::Open
@@ -174,7 +176,7 @@ pub(super) struct Line<'a> {
 
 impl Line<'_> {
     /// Writes every field that is there: `-` means absent, which is neither 0 nor `"-"`.
-    pub(super) fn write(&self, document: &mut Document<'_, '_>) {
+    pub(super) fn write(&self, document: &mut Document<'_>) {
         let tokens = self.line.split_ascii_whitespace();
         for (column, token) in self.format.columns.iter().zip(tokens) {
             if token != "-" {

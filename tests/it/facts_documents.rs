@@ -121,7 +121,11 @@ fn suits(field: &Field, value: &Value) -> bool {
     }
     match field.ty {
         FieldType::Keyword => value.is_string() || value.is_array(),
-        FieldType::Text | FieldType::Kept | FieldType::Date | FieldType::Ip => value.is_string(),
+        FieldType::Text
+        | FieldType::TextAndKeyword
+        | FieldType::Kept
+        | FieldType::Date
+        | FieldType::Ip => value.is_string(),
         FieldType::Long | FieldType::Integer | FieldType::DateEpochSecond => value.is_u64(),
         FieldType::Boolean => value.is_boolean(),
         FieldType::Open => value.is_object(),

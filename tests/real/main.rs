@@ -16,6 +16,8 @@ mod envelopes;
 #[path = "../it/facts.rs"]
 mod facts;
 mod kinesis_round_trip;
+mod lambda_documents;
+mod lambda_oracle;
 mod metrics;
 mod metrics_lint;
 mod rereading;

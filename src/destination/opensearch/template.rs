@@ -18,6 +18,9 @@ use super::engine::{Engine, Lifecycle, TemplateApi};
 /// stays in the document and is not indexed, so it never refuses one.
 const IGNORE_ABOVE: u32 = 8191;
 
+/// What dynamic mapping gives the `.keyword` of a text.
+const DYNAMIC_IGNORE_ABOVE: u32 = 256;
+
 /// The engines' own templates for `logs-*-*` have priority 100.
 const BASE_PRIORITY: usize = 200;
 
@@ -146,6 +149,10 @@ fn mapping(engine: &Engine, field: &Field) -> Value {
     match field.ty {
         FieldType::Keyword => keyword(&field.name),
         FieldType::Text => json!({"type": "text"}),
+        FieldType::TextAndKeyword => json!({
+            "type": "text",
+            "fields": {"keyword": {"type": "keyword", "ignore_above": DYNAMIC_IGNORE_ABOVE}},
+        }),
         FieldType::Long => json!({"type": "long"}),
         FieldType::Integer => json!({"type": "integer"}),
         FieldType::Ip => json!({"type": "ip"}),

@@ -121,6 +121,21 @@ fn only_own_fields_make_the_root_dynamic() {
 }
 
 #[test]
+fn the_lambdas_documents_are_mapped_as_they_were_for_the_lambda() {
+    let lambda = target(0, "cwl-%Y.%m.%d", Parser::Lambda.schema());
+    let plan = plan(&opensearch(), &[lambda]);
+    assert_eq!(plan.steps[0].body()["template"]["mappings"]["dynamic"], true);
+    let message = &properties(&plan.steps[0])["@message"];
+    let keyword = json!({"type": "keyword", "ignore_above": 256});
+    assert_eq!(*message, json!({"type": "text", "fields": {"keyword": keyword}}));
+    let group = &properties(&plan.steps[0])["@log_group"];
+    assert_eq!(
+        (&group["type"], &group["fields"]["keyword"]["type"]),
+        (&json!("keyword"), &json!("keyword"))
+    );
+}
+
+#[test]
 fn routes_of_one_pattern_share_a_template() {
     let one = target(0, "cwl-%Y", schema(&[("level", FieldType::Keyword)]));
     let other = target(1, "cwl-%Y.%m", schema(&[("size", FieldType::Long)]));
