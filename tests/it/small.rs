@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::fake_bulk::FakeBulk;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) struct Small {
     pub(crate) folder: tempfile::TempDir,

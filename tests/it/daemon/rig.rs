@@ -20,7 +20,7 @@ use super::page::Page;
 use crate::fake_bulk::FakeBulk;
 
 /// How long nothing may happen before a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How long a drain may take.
 const DRAIN: Duration = Duration::from_secs(150);

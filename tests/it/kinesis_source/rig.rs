@@ -20,7 +20,7 @@ use prometheus::Registry;
 use tokio_util::task::TaskTracker;
 
 /// Long enough for a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What outlives a daemon: the stream and the state.
 pub(crate) struct World {
