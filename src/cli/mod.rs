@@ -3,15 +3,17 @@
 mod dead_letter;
 mod demo;
 mod health;
+mod manual;
 mod replay;
 mod run;
 mod setup;
 mod signals;
+mod systemd;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::telemetry::chain::Chain;
@@ -80,6 +82,11 @@ enum Command {
     DeadLetter(dead_letter::DeadLetterCommand),
     /// Ask a running daemon whether it lives and is ready, as container checks do.
     Health(health::HealthArgs),
+    /// Print completions for a shell, to be loaded by it.
+    Completions(manual::CompletionsArgs),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man(manual::ManArgs),
 }
 
 /// The configuration that a command works with.
@@ -119,6 +126,8 @@ pub fn main() -> Exit {
         Command::Demo(args) => demo::demo(&args),
         Command::DeadLetter(command) => dead_letter::dead_letter(&command),
         Command::Health(args) => health::health(&args),
+        Command::Completions(args) => manual::completions(&args, CommandLine::command()),
+        Command::Man(args) => manual::man(&args, CommandLine::command()),
     };
     exit.unwrap_or_else(|exit| exit)
 }

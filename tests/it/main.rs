@@ -18,5 +18,6 @@ mod replay;
 mod setup;
 mod kinesis_source;
 mod facts_documents;
+mod systemd;
 mod templates;
 mod tidy;
