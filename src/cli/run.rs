@@ -70,14 +70,12 @@ async fn reload_level(file: &ConfigFile, level: &LogLevel) {
         return std::future::pending().await;
     };
     while hang_up.recv().await.is_some() {
-        systemd::reloading(|| {
-            match Config::load(&file.config, |name| std::env::var(name).ok()) {
-                Ok(config) => match level.set(&config.log.level) {
-                    Ok(()) => info!(level = config.log.level, "the log level was read again"),
-                    Err(error) => error!(error = %Chain(&error), "the log level stays as it was"),
-                },
-                Err(problem) => error!(%problem, "the log level stays as it was"),
-            }
+        systemd::reloading(|| match Config::load(&file.config, |name| std::env::var(name).ok()) {
+            Ok(config) => match level.set(&config.log.level) {
+                Ok(()) => info!(level = config.log.level, "the log level was read again"),
+                Err(error) => error!(error = %Chain(&error), "the log level stays as it was"),
+            },
+            Err(problem) => error!(%problem, "the log level stays as it was"),
         });
     }
 }

@@ -6,6 +6,7 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+mod alerts;
 mod config_files;
 mod daemon;
 mod demo;
@@ -13,6 +14,7 @@ mod facts;
 mod facts_bulk_errors;
 mod fake_bulk;
 mod opensearch;
+mod packages;
 mod readme;
 mod replay;
 mod setup;

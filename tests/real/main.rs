@@ -8,6 +8,7 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+mod alerts;
 mod bulk_answers;
 mod cloudtrail_documents;
 mod daemon_metrics;
@@ -16,10 +17,12 @@ mod envelopes;
 #[path = "../it/facts.rs"]
 mod facts;
 mod kinesis_round_trip;
+mod machine;
 mod metrics;
 mod metrics_lint;
 mod rereading;
 mod rig;
 mod servers;
+mod systemd_day;
 mod trail_events;
 mod vpc_flow_queries;

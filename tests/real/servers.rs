@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use kinesis::Kinesis;
 pub(crate) use opensearch::OpenSearch;
-pub(crate) use promtool::promtool_complaints;
+pub(crate) use promtool::{promtool_complaints, promtool_on_rules};
 
 /// A cold start takes 6 s on an idle machine and 20 s beside a compiler.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -108,7 +108,7 @@ async fn install(name: &'static str) -> Option<PathBuf> {
 }
 
 /// Says that a test cannot run here, and fails it where everything must run.
-fn skip(name: &str) {
+pub(crate) fn skip(name: &str) {
     say(&format!("SKIPPED: {name} cannot be installed here, so this test has checked nothing"));
     assert!(env::var("CI").as_deref() != Ok("true"), "{name} cannot be had, and CI=true");
 }
