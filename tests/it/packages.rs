@@ -154,7 +154,8 @@ fn the_image_runs_as_nobody_and_holds_no_secret() {
 fn the_commands_of_the_image_are_commands_of_the_program() {
     let instructions = instructions();
     let smoke = instructions.iter().find(|line| line.contains("\"validate\"")).unwrap();
-    let smoke: Vec<String> = serde_json::from_str(&smoke[smoke.find('[').unwrap()..]).unwrap();
+    let (_, smoke) = smoke.split_once('[').unwrap();
+    let smoke: Vec<String> = serde_json::from_str(&format!("[{smoke}")).unwrap();
     let config = smoke.last().unwrap().replace("/mnt/", "config/");
     let mut validate = Command::new(LOGWEIR);
     let valid = validate.args(&smoke[1..smoke.len() - 1]).arg(config).current_dir(root()).output();
