@@ -28,7 +28,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::ledger_metrics::Names;
 
-pub use self::summary::{DestinationSummary, Summary};
+pub use self::summary::{DestinationSummary, ShardSummary, Summary};
 
 /// A loop that has not come round for this long is stuck.
 const STUCK: Duration = Duration::from_secs(60);
@@ -71,8 +71,12 @@ impl Heartbeat {
         }
     }
 
-    fn last(&self) -> Moment {
-        Moment(Duration::from_millis(self.0.load(Ordering::Relaxed)))
+    /// Whether the loop has come round lately. Where it has not, a restart would help: `/health/live`
+    /// fails, and systemd's watchdog is no longer fed.
+    #[must_use]
+    pub fn beats(&self, now: Moment) -> bool {
+        let last = Moment(Duration::from_millis(self.0.load(Ordering::Relaxed)));
+        now.since(last) <= STUCK
     }
 }
 
@@ -109,10 +113,10 @@ async fn health(State(view): State<View>) -> Response {
 }
 
 async fn live(State(view): State<View>) -> Response {
-    if view.clock.now().since(view.heartbeat.last()) > STUCK {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stuck\n").into_response();
+    if view.heartbeat.beats(view.clock.now()) {
+        return "live\n".into_response();
     }
-    "live\n".into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, "stuck\n").into_response()
 }
 
 async fn ready(State(view): State<View>) -> Response {
@@ -128,4 +132,17 @@ async fn ready(State(view): State<View>) -> Response {
 fn json(status: StatusCode, value: &impl serde::Serialize) -> Response {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heart_that_stops_for_a_minute_is_stuck() {
+        let heartbeat = Heartbeat(AtomicU64::new(5000));
+        let after = |seconds| Moment(Duration::from_secs(seconds));
+        assert!(heartbeat.beats(after(65)));
+        assert!(!heartbeat.beats(after(66)));
+    }
 }

@@ -4,15 +4,17 @@ mod dead_letter;
 mod demo;
 mod health;
 mod leases;
+mod manual;
 mod replay;
 mod run;
 mod setup;
 mod signals;
+mod systemd;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::telemetry::chain::Chain;
@@ -84,6 +86,11 @@ enum Command {
     DeadLetter(dead_letter::DeadLetterCommand),
     /// Ask a running daemon whether it lives and is ready, as container checks do.
     Health(health::HealthArgs),
+    /// Print completions for a shell, to be loaded by it.
+    Completions(manual::CompletionsArgs),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man(manual::ManArgs),
 }
 
 /// The configuration that a command works with.
@@ -124,6 +131,8 @@ pub fn main() -> Exit {
         Command::Leases(command) => leases::leases(&command),
         Command::DeadLetter(command) => dead_letter::dead_letter(&command),
         Command::Health(args) => health::health(&args),
+        Command::Completions(args) => manual::completions(&args, CommandLine::command()),
+        Command::Man(args) => manual::man(&args, CommandLine::command()),
     };
     exit.unwrap_or_else(|exit| exit)
 }

@@ -12,7 +12,7 @@ use crate::telemetry::chain::Chain;
 use crate::telemetry::log::LogLevel;
 
 use super::signals::StopSignals;
-use super::{ConfigFile, Exit, failed, runtime};
+use super::{ConfigFile, Exit, failed, runtime, systemd};
 
 pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
     let config = file.load()?;
@@ -51,8 +51,10 @@ async fn daemon(file: &ConfigFile, config: Config, level: LogLevel) -> Result<Ex
     let app = App::start(config, shutdown.clone(), None).await;
     let app = app.map_err(|error| failed(exit_of(&error), &error))?;
     info!(version = env!("CARGO_PKG_VERSION"), "started");
+    let view = app.view().clone();
     let outcome = tokio::select! {
         outcome = app.finish() => outcome,
+        () = systemd::keep_told(view) => Outcome::CutShort,
         () = signals.obey(shutdown) => Outcome::CutShort,
         () = reload_level(file, &level) => Outcome::CutShort,
     };
@@ -79,12 +81,12 @@ async fn reload_level(file: &ConfigFile, level: &LogLevel) {
         return std::future::pending().await;
     };
     while hang_up.recv().await.is_some() {
-        match Config::load(&file.config, |name| std::env::var(name).ok()) {
+        systemd::reloading(|| match Config::load(&file.config, |name| std::env::var(name).ok()) {
             Ok(config) => match level.set(&config.log.level) {
                 Ok(()) => info!(level = config.log.level, "the log level was read again"),
                 Err(error) => error!(error = %Chain(&error), "the log level stays as it was"),
             },
             Err(problem) => error!(%problem, "the log level stays as it was"),
-        }
+        });
     }
 }

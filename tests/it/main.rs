@@ -7,6 +7,7 @@
 )]
 
 mod aggregates;
+mod alerts;
 mod config_files;
 mod daemon;
 mod demo;
@@ -15,12 +16,14 @@ mod facts_bulk_errors;
 mod fake_bulk;
 mod leases;
 mod opensearch;
+mod packages;
 mod readme;
 mod replay;
 mod setup;
 mod kinesis_source;
 mod facts_documents;
 mod small;
+mod systemd;
 mod templates;
 mod tidy;
 mod wrong_configs;

@@ -8,6 +8,7 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+mod alerts;
 mod bulk_answers;
 mod cloudtrail_documents;
 mod daemon_metrics;
@@ -18,10 +19,12 @@ mod facts;
 mod kinesis_round_trip;
 mod lambda_documents;
 mod lambda_oracle;
+mod machine;
 mod metrics;
 mod metrics_lint;
 mod rereading;
 mod rig;
 mod servers;
+mod systemd_day;
 mod trail_events;
 mod vpc_flow_queries;

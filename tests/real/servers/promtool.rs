@@ -1,11 +1,11 @@
-//! Prometheus's own linter of a `/metrics` page.
+//! Prometheus's own tool: it lints a `/metrics` page, and checks and tries out rules.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use tokio::task::spawn_blocking;
 
-use super::{install, skip};
+use super::{install, root, skip};
 
 /// What `promtool check metrics` has against a page, empty when nothing; `None` (said loudly) when
 /// it cannot be had.
@@ -27,6 +27,23 @@ pub(crate) async fn promtool_complaints(page: &str) -> Option<String> {
         promtool.wait_with_output().expect("could not wait for promtool")
     };
     Some(complaints(&spawn_blocking(check).await.unwrap()))
+}
+
+/// Whether `promtool` with these arguments is content, run at the top of the repository, and what it
+/// said; `None` (said loudly) when it cannot be had.
+pub(crate) async fn promtool_on_rules(arguments: &[&'static str]) -> Option<(bool, String)> {
+    let Some(folder) = install("promtool").await else {
+        skip("promtool");
+        return None;
+    };
+    let arguments = arguments.to_vec();
+    let run = move || {
+        let mut promtool = Command::new(folder.join("usr/bin/promtool"));
+        promtool.args(arguments).current_dir(root()).output().expect("could not run promtool")
+    };
+    let output = spawn_blocking(run).await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    Some((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
 }
 
 fn complaints(output: &Output) -> String {
