@@ -40,6 +40,9 @@ fn without_expectation(message: &str, found: &str) -> String {
     if let Some((_, url)) = message.split_once("relative URL without a base: ") {
         return format!("{url} is no URL: it must begin with https:// or http://");
     }
+    if message.starts_with("wanted exactly 1 element") {
+        return "write exactly one key in this table".to_owned();
+    }
     match message {
         "duplicate key" if found == "route" => DOUBLE_BRACKETS.to_owned(),
         "duplicate key" => format!("a second `{found}`: leave one of the two"),

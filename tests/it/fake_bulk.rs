@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "a test server offers more than any one test needs")]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::io::{self, Read as _};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::{Listener, ListenerExt};
+use flate2::read::MultiGzDecoder;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -126,6 +127,18 @@ pub(crate) struct Seen {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+impl Seen {
+    /// The body as it was before it was compressed.
+    pub(crate) fn plain(&self) -> Bytes {
+        if self.headers.get("content-encoding").is_none_or(|encoding| encoding != "gzip") {
+            return self.body.clone();
+        }
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(self.body.as_ref()).read_to_end(&mut plain).unwrap();
+        plain.into()
+    }
 }
 
 type Rule = Box<dyn Fn(&str, &str, &Value) -> Option<Item> + Send>;
@@ -322,7 +335,8 @@ impl Contents {
             (&Method::POST, "/_bulk") => return self.bulk(seen),
             (&Method::GET, "/") => json_answer(200, &self.engine),
             (&Method::PUT, path) => {
-                self.settings.insert(path.to_owned(), serde_json::from_slice(&seen.body).unwrap());
+                self.settings
+                    .insert(path.to_owned(), serde_json::from_slice(&seen.plain()).unwrap());
                 json_answer(200, &json!({"acknowledged": true}))
             }
             (&Method::GET, path) => match self.settings.get(path) {
@@ -347,7 +361,7 @@ impl Contents {
             Some(Script::Items(ref items)) => items.clone(),
             _ => Vec::new(),
         };
-        let Some(mut items) = self.store(&seen.body, scripted) else {
+        let Some(mut items) = self.store(&seen.plain(), scripted) else {
             let error = json!({"error": {"type": "illegal_argument_exception", "reason": "Malformed action/metadata line"}});
             return Reply::Now(json_answer(400, &error));
         };
