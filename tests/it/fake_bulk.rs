@@ -153,6 +153,7 @@ struct Contents {
     always: Option<Script>,
     rule: Option<Rule>,
     max_body: Option<usize>,
+    prefix: &'static str,
     engine: Value,
     /// Paths that answer this status, whatever is asked.
     refused: BTreeMap<String, u16>,
@@ -233,6 +234,12 @@ impl FakeBulk {
     /// Larger bodies get 413.
     pub(crate) fn max_body(&self, bytes: usize) -> &Self {
         self.lock().max_body = Some(bytes);
+        self
+    }
+
+    /// It answers below this path.
+    pub(crate) fn at(&self, prefix: &'static str) -> &Self {
+        self.lock().prefix = prefix;
         self
     }
 
@@ -327,6 +334,7 @@ enum Reply {
 impl Contents {
     fn answer(&mut self, seen: &Seen) -> Reply {
         let path = seen.uri.path();
+        let path = path.strip_prefix(self.prefix).unwrap_or(path);
         if let Some(status) = self.refused.get(path) {
             let error = json!({"error": {"type": "refused", "reason": path}, "status": status});
             return Reply::Now(json_answer(*status, &error));

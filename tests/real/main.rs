@@ -15,11 +15,14 @@ mod dead_letters;
 mod envelopes;
 #[path = "../it/facts.rs"]
 mod facts;
+#[path = "../it/fake_bulk.rs"]
+mod fake_bulk;
 mod kinesis_round_trip;
 mod metrics;
 mod metrics_lint;
 mod rereading;
 mod rig;
 mod servers;
+mod sigv4;
 mod trail_events;
 mod vpc_flow_queries;

@@ -68,7 +68,7 @@ pub enum Compression {
     /// As they are: next to the cluster this is the fastest.
     #[default]
     None,
-    /// Compressed: a tenth of the traffic, for some processor time here and there.
+    /// Compressed: an eighth of the traffic, for some processor time here and there.
     Gzip,
 }
 

@@ -26,7 +26,7 @@ enum Kind {
     /// The same on each request.
     Header(Header),
     /// Another on each request.
-    Signature(Signer),
+    Signature(Box<Signer>),
 }
 
 impl Auth {
@@ -40,7 +40,7 @@ impl Auth {
             AuthConfig::None => Kind::None,
             AuthConfig::Basic(basic) => Kind::Header(Header::basic(basic)?),
             AuthConfig::ApiKey(key) => Kind::Header(Header::api_key(key)?),
-            AuthConfig::SigV4(config) => Kind::Signature(Signer::new(config.clone())),
+            AuthConfig::SigV4(config) => Kind::Signature(Box::new(Signer::new(config.clone()))),
         }))
     }
 

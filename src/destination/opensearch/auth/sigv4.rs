@@ -71,6 +71,9 @@ impl Signer {
     /// Adds the headers of the signature.
     pub(super) async fn sign(&self, request: &mut Request) -> Result<(), SignError> {
         let identity = self.identity().await.map_err(SignError::Credentials)?;
+        if let Some(query) = request.url().query().map(encoded) {
+            request.url_mut().set_query(Some(&query));
+        }
         let headers = self.signature(request, &identity, SystemTime::now())?;
         for (name, value) in headers {
             _ = request.headers_mut().insert(name, value);
@@ -160,6 +163,23 @@ impl Signer {
         let config = aws::load(&self.config.caller(), None).await;
         config.credentials_provider().ok_or_else(CredentialsError::not_loaded_no_source)
     }
+}
+
+/// The query with all encoded that may be. A signature is over that form, and not every server
+/// that checks one brings `filter_path=errors,items.*.status` into it by itself.
+fn encoded(query: &str) -> String {
+    let mut encoded = String::with_capacity(2 * query.len());
+    for byte in query.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            // Between its parts, and what is encoded already.
+            b'=' | b'&' | b'%' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 impl fmt::Debug for Signer {

@@ -117,6 +117,7 @@ async fn credentials_that_were_refused_are_loaded_again_but_not_with_every_probe
 async fn a_signature_covers_the_body_and_all_headers_and_shows_no_secret() {
     let (es, _) = signer("es", &[HOUR]);
     let request = signed(&es).await;
+    assert_eq!(request.url().query(), Some("filter_path=errors%2Citems.%2A.status"));
     let header = |name: &str| request.headers()[name].to_str().unwrap();
     let says = header("authorization");
     assert!(says.starts_with("AWS4-HMAC-SHA256 Credential=AKID0/"), "{says}");
