@@ -23,6 +23,22 @@ const SECRET_KEY: &str = "sesame/aws/secret/6Tb0";
 const SESSION_TOKEN: &str = "sesame-session-token-1Lm5";
 const PROXY_PASSWORD: &str = "sesame-proxy-8Vn3";
 
+/// Secrets where they do not belong, and files that are none.
+const MISTAKES: [(&str, &str); 6] = [
+    ("password = \"${SEARCH_PASSWORD}\"", "passwort = \"${SEARCH_PASSWORD}\""),
+    ("key = \"${API_KEY}\"", "key = \"${API_KEY}\", key_file = \"${API_KEY}\""),
+    (
+        "url = \"http://search.invalid\"",
+        "url = \"http://logweir:${SEARCH_PASSWORD}@search.invalid\"",
+    ),
+    ("url = \"http://search.invalid\"", "url = \"logweir:${SEARCH_PASSWORD}@search.invalid\""),
+    (
+        "region = \"eu-west-1\" }",
+        "region = \"${AWS_SECRET_ACCESS_KEY}\", service = \"${API_KEY}\" }",
+    ),
+    ("us.pem", "us.key"),
+];
+
 /// The secrets, as they were given and as they are sent.
 fn secrets(private_key: &str) -> Vec<String> {
     let plain = [
@@ -167,6 +183,19 @@ async fn no_secret_is_seen_in_anything_the_daemon_writes_or_answers() {
         let text = [answer.stdout, answer.stderr].concat();
         assert!(!text.is_empty(), "{arguments:?}");
         found.extend(hits(&format!("{arguments:?}"), &text, &secrets));
+    }
+    for (find, replace) in MISTAKES {
+        rig.configure(|text| {
+            assert!(text.contains(find), "{find}");
+            text.replacen(find, replace, 1)
+        });
+        let config = rig.folder().join("logweir.toml");
+        let mut run = logweir();
+        run.args(["run", "--config"]).arg(&config).envs(fakes.variables());
+        let answer = run.output().unwrap();
+        assert_eq!(answer.status.code(), Some(64), "{replace}");
+        found.extend(hits(replace, &[answer.stdout, answer.stderr].concat(), &secrets));
+        rig.configure(|text| text.replacen(replace, find, 1));
     }
     assert!(found.is_empty(), "{found:#?}");
 }

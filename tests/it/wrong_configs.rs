@@ -65,6 +65,8 @@ const CASES: &[Case] = &[
     (URL, "url = \"ftp://search.example.com\"", "https://"),
     (URL, "url = \"https://search.example.com/?pretty\"", "without `?`"),
     (URL, "url = \"https://admin:hunter2-sesame@search.example.com\"", "auth.basic"),
+    (URL, "url = \"admin:hunter2-sesame@search.example.com\"", "auth.basic"),
+    (URL, "url = \"//admin:hunter2-sesame@search.example.com\"", "https://"),
     (URL, "url = \"https://a\"\nbulk.max_in_flight = 0", "1 or more"),
     (URL, "url = \"https://a\"\nbulk.max_in_flight = \"4\"", "without quotes"),
     (URL, "url = \"https://a\"\nbulk.max_body = \"1GiB\"", "64KiB to 100MiB"),

@@ -166,11 +166,14 @@ impl TryFrom<Url> for NodeUrl {
     type Error = ConfigError;
 
     fn try_from(url: Url) -> Result<Self, ConfigError> {
-        // Before anything else: no other error may repeat the password.
-        if !url.username().is_empty() || url.password().is_some() {
+        let is_http = matches!(url.scheme(), "http" | "https") && url.host().is_some();
+        // Before anything else: no other error may repeat the password. Without its `https://`
+        // the user is the scheme.
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        if has_user || (!is_http && url.as_str().contains('@')) {
             return Err(ConfigError::UserInUrl);
         }
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        if !is_http {
             return Err(ConfigError::Scheme { url });
         }
         if url.query().is_some() || url.fragment().is_some() {
