@@ -70,6 +70,10 @@ fn hits(place: &str, text: &[u8], secrets: &[String]) -> Vec<String> {
     found.collect()
 }
 
+/// Streams that are reached by the proxy only, one of them as a role.
+const STREAMS: &str = "[stream.far]\nregion = \"eu-west-1\"\nendpoint = \"http://kinesis.invalid\"\n\n\
+    [stream.role]\nregion = \"eu-west-1\"\nassume_role = \"arn:aws:iam::123456789012:role/r\"\n\n";
+
 /// Destinations that fail in all ways, each with a secret.
 fn destinations(fakes: &Fakes, files: &Path) -> String {
     let (search, aws, tls) = (fakes.search.url(), fakes.aws.url(), fakes.tls.url());
@@ -149,12 +153,20 @@ async fn no_secret_is_seen_in_anything_the_daemon_writes_or_answers() {
     rig.configure(|text| {
         let (before, _) = text.split_once("# So low").unwrap();
         let before = before.replace("warn,logweir::app=info", "trace").replace("2m", "1s");
-        format!("{before}{destinations}")
+        format!("{before}{STREAMS}{destinations}")
     });
     let key = std::fs::read_to_string(files.path().join("us.key")).unwrap();
     let secrets = secrets(key.lines().nth(1).unwrap());
     let daemon = rig.daemon().await;
     all_has_gone_wrong(&daemon, &rig).await;
+    fakes
+        .proxy
+        .wait_for("calls to AWS", |proxy| {
+            let seen = proxy.requests();
+            let to = |host: &str| seen.iter().any(|seen| seen.uri.to_string().contains(host));
+            to("kinesis.invalid") && to("sts.eu-west-1.amazonaws.com:443")
+        })
+        .await;
     were_sent(&fakes);
     let mut found = Vec::new();
     for path in ["/", "/metrics", "/health", "/health/live", "/health/ready"] {
