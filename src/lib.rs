@@ -17,6 +17,7 @@ pub mod units;
 pub mod secret;
 pub mod fate;
 pub mod clock;
+pub mod aws;
 pub mod telemetry;
 pub mod backoff;
 pub mod shutdown;

@@ -38,7 +38,12 @@ fn without_expectation(message: &str, found: &str) -> String {
         return format!("{field} is missing: add it to this table");
     }
     if let Some((_, url)) = message.split_once("relative URL without a base: ") {
+        // With a user there may be a password.
+        let url = if url.contains('@') { "this" } else { url };
         return format!("{url} is no URL: it must begin with https:// or http://");
+    }
+    if message.starts_with("wanted exactly 1 element") {
+        return "write exactly one key in this table".to_owned();
     }
     match message {
         "duplicate key" if found == "route" => DOUBLE_BRACKETS.to_owned(),

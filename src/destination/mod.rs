@@ -154,6 +154,8 @@ reasons! {
     HoldReason {
         /// 401: credentials missing or wrong.
         Unauthorized = "unauthorized",
+        /// AWS credentials that are missing, expired, wrong, or signed with a wrong clock.
+        Credentials = "credentials",
         /// 403: not allowed.
         Forbidden = "forbidden",
         /// The disk is over its flood stage.
@@ -223,8 +225,14 @@ impl HoldReason {
     #[must_use]
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Unauthorized => "check the destination's user and password",
-            Self::Forbidden => "give the user the index permissions create_index and create_doc",
+            Self::Unauthorized => {
+                "check the destination's credentials: user and password, or API key"
+            }
+            Self::Credentials => "check the AWS credentials, the region, and this machine's clock",
+            Self::Forbidden => {
+                "give the user or role the index permissions create_index and create_doc (on AWS: \
+                 es:ESHttp*, or aoss:APIAccessAll and a data access policy)"
+            }
             Self::FloodStage => "free disk space on the cluster or add nodes",
             Self::WriteBlock => "remove the index or cluster write block",
             Self::NoManager => "bring back the cluster's manager nodes",

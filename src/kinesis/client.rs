@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
-use aws_sdk_kinesis::config::{Config, Credentials, SharedHttpClient};
-use aws_sdk_kinesis::config::{SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_kinesis::config::{
+    Config, Credentials, SharedHttpClient, StalledStreamProtectionConfig,
+};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{Shard, ShardIteratorType};
@@ -18,8 +17,9 @@ use bytes::Bytes;
 
 use super::admission::Admission;
 use super::call_error::CallError;
-use super::config::{AssumeRole, StreamConfig, Target};
+use super::config::{StreamConfig, Target};
 use super::shard_sync::ListedShard;
+use crate::aws;
 use crate::event::{SequenceNumber, ShardId, StreamKey, StreamName, Timestamp};
 use crate::lease::Position;
 use crate::memory::FetchPermit;
@@ -67,7 +67,7 @@ impl StreamClient {
         settings: &StreamConfig,
         credentials: Option<Credentials>,
     ) -> Result<Self, OpenError> {
-        let shared = shared_config(settings, credentials).await;
+        let shared = aws::load(&settings.caller(), credentials).await;
         let region = shared.region().map(ToString::to_string);
         let region = region.ok_or_else(|| OpenError::NoRegion(name.clone()))?;
         let mut config = aws_sdk_kinesis::config::Builder::from(&shared)
@@ -88,9 +88,6 @@ impl StreamClient {
             );
         if let Some(endpoint) = &settings.endpoint {
             config = config.endpoint_url(endpoint.as_str());
-        }
-        if let Some(role) = &settings.assume_role {
-            config = config.credentials_provider(assume(role, &shared).await);
         }
         let config = config.build();
         let client = Client::from_conf(config.clone());
@@ -259,29 +256,6 @@ fn listed(shard: &Shard) -> ListedShard {
         id: ShardId::new(shard.shard_id()),
         parents: parents.into_iter().flatten().map(ShardId::new).collect(),
     }
-}
-
-async fn shared_config(settings: &StreamConfig, credentials: Option<Credentials>) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest());
-    if let Some(region) = settings.region() {
-        loader = loader.region(Region::new(region.to_owned()));
-    }
-    if let Some(profile) = &settings.profile {
-        loader = loader.profile_name(profile);
-    }
-    if let Some(credentials) = credentials {
-        loader = loader.credentials_provider(credentials);
-    }
-    Box::pin(loader.load()).await
-}
-
-async fn assume(role: &AssumeRole, with: &SdkConfig) -> SharedCredentialsProvider {
-    let mut provider =
-        AssumeRoleProvider::builder(role.arn.as_str()).session_name("logweir").configure(with);
-    if let Some(id) = &role.external_id {
-        provider = provider.external_id(id);
-    }
-    SharedCredentialsProvider::new(Box::pin(provider.build()).await)
 }
 
 /// The SDK's own default client, which it gives no way to wrap: rustls, and a proxy.

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use crate::aws::{AssumeRole, Caller};
 use crate::event::{StreamName, Timestamp};
 
 /// One stream to read.
@@ -47,6 +47,15 @@ impl StreamConfig {
     #[must_use]
     pub fn region(&self) -> Option<&str> {
         self.region.as_deref().or_else(|| self.stream_arn.as_ref()?.region())
+    }
+
+    /// As whom the stream is read.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller {
+            region: self.region(),
+            profile: self.profile.as_deref(),
+            role: self.assume_role.as_ref(),
+        }
     }
 
     /// What is wrong with these settings together, for a person.
@@ -116,8 +125,6 @@ const START: &str =
     "a start: write \"trim_horizon\", \"latest\" or a time such as \"2026-01-31T06:00:00Z\"";
 const STREAM_ARN: &str =
     "the ARN of a stream, such as \"arn:aws:kinesis:eu-west-1:123456789012:stream/central-logs\"";
-const ROLE_ARN: &str =
-    "the ARN of a role, such as \"arn:aws:iam::123456789012:role/read-central-logs\"";
 
 impl FromStr for Start {
     type Err = ValueError;
@@ -168,69 +175,6 @@ impl FromStr for StreamArn {
     }
 }
 
-/// The ARN of a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleArn(String);
-
-impl RoleArn {
-    /// The ARN as it was written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for RoleArn {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let is_one = text.starts_with("arn:") && text.contains(":iam::") && text.contains(":role/");
-        let error = || ValueError { value: text.to_owned(), expected: ROLE_ARN };
-        is_one.then(|| Self(text.to_owned())).ok_or_else(error)
-    }
-}
-
-/// A role to assume: its ARN, or a table with the ARN and an external id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AssumeRole {
-    /// The role.
-    pub arn: RoleArn,
-    /// What the role's trust policy may ask for.
-    pub external_id: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for AssumeRole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            arn: RoleArn,
-            external_id: Option<String>,
-        }
-
-        struct TextOrTable;
-        impl<'de> Visitor<'de> for TextOrTable {
-            type Value = AssumeRole;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{ROLE_ARN}, or a table with `arn` and `external_id`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<AssumeRole, E> {
-                let arn = text.parse().map_err(E::custom)?;
-                Ok(AssumeRole { arn, external_id: None })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AssumeRole, A::Error> {
-                let Table { arn, external_id } =
-                    Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(AssumeRole { arn, external_id })
-            }
-        }
-        deserializer.deserialize_any(TextOrTable)
-    }
-}
-
 macro_rules! from_text {
     ($($name:ident: $expected:expr),*) => {$(
         impl<'de> Deserialize<'de> for $name {
@@ -253,7 +197,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Start: START, StreamArn: STREAM_ARN, RoleArn: ROLE_ARN);
+from_text!(Start: START, StreamArn: STREAM_ARN);
 
 #[cfg(test)]
 mod tests {

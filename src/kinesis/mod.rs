@@ -21,7 +21,7 @@ mod status;
 
 pub use self::call_error::{CallError, FailureReason};
 pub use self::client::OpenError;
-pub use self::config::{AssumeRole, Read, RoleArn, Start, StreamArn, StreamConfig};
+pub use self::config::{Read, Start, StreamArn, StreamConfig};
 pub use self::metrics::KinesisMetrics;
 pub use self::scheduler::{RecordSink, Source, SourceSetup};
 pub use self::status::{PossibleGap, ShardState, ShardStatus, SourceHandle, SourceStatus};

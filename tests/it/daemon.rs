@@ -3,7 +3,7 @@
 mod health;
 mod interrupted;
 mod page;
-mod rig;
+pub(crate) mod rig;
 mod signals;
 
 use self::rig::Rig;

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "a test server offers more than any one test needs")]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::io::{self, Read as _};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::{Listener, ListenerExt};
+use flate2::read::MultiGzDecoder;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -128,6 +129,18 @@ pub(crate) struct Seen {
     pub(crate) body: Bytes,
 }
 
+impl Seen {
+    /// The body as it was before it was compressed.
+    pub(crate) fn plain(&self) -> Bytes {
+        if self.headers.get("content-encoding").is_none_or(|encoding| encoding != "gzip") {
+            return self.body.clone();
+        }
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(self.body.as_ref()).read_to_end(&mut plain).unwrap();
+        plain.into()
+    }
+}
+
 type Rule = Box<dyn Fn(&str, &str, &Value) -> Option<Item> + Send>;
 
 #[derive(Default)]
@@ -140,6 +153,7 @@ struct Contents {
     always: Option<Script>,
     rule: Option<Rule>,
     max_body: Option<usize>,
+    prefix: &'static str,
     engine: Value,
     /// Paths that answer this status, whatever is asked.
     refused: BTreeMap<String, u16>,
@@ -220,6 +234,12 @@ impl FakeBulk {
     /// Larger bodies get 413.
     pub(crate) fn max_body(&self, bytes: usize) -> &Self {
         self.lock().max_body = Some(bytes);
+        self
+    }
+
+    /// It answers below this path.
+    pub(crate) fn at(&self, prefix: &'static str) -> &Self {
+        self.lock().prefix = prefix;
         self
     }
 
@@ -314,6 +334,7 @@ enum Reply {
 impl Contents {
     fn answer(&mut self, seen: &Seen) -> Reply {
         let path = seen.uri.path();
+        let path = path.strip_prefix(self.prefix).unwrap_or(path);
         if let Some(status) = self.refused.get(path) {
             let error = json!({"error": {"type": "refused", "reason": path}, "status": status});
             return Reply::Now(json_answer(*status, &error));
@@ -322,7 +343,8 @@ impl Contents {
             (&Method::POST, "/_bulk") => return self.bulk(seen),
             (&Method::GET, "/") => json_answer(200, &self.engine),
             (&Method::PUT, path) => {
-                self.settings.insert(path.to_owned(), serde_json::from_slice(&seen.body).unwrap());
+                self.settings
+                    .insert(path.to_owned(), serde_json::from_slice(&seen.plain()).unwrap());
                 json_answer(200, &json!({"acknowledged": true}))
             }
             (&Method::GET, path) => match self.settings.get(path) {
@@ -347,7 +369,7 @@ impl Contents {
             Some(Script::Items(ref items)) => items.clone(),
             _ => Vec::new(),
         };
-        let Some(mut items) = self.store(&seen.body, scripted) else {
+        let Some(mut items) = self.store(&seen.plain(), scripted) else {
             let error = json!({"error": {"type": "illegal_argument_exception", "reason": "Malformed action/metadata line"}});
             return Reply::Now(json_answer(400, &error));
         };

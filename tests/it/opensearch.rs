@@ -21,19 +21,16 @@ use logweir::memory::{BodyBudget, FetchPermit};
 use logweir::parse::Parser;
 use logweir::record::{Origin, Place, Record};
 use logweir::telemetry::ledger::Book;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::fake_bulk::{FakeBulk, Script, html_forbidden, item, item_error, whole};
 
-const CREATED: Verdict = Verdict::Delivered(Delivery::Created);
+pub(crate) const CREATED: Verdict = Verdict::Delivered(Delivery::Created);
 const PRESENT: Verdict = Verdict::Delivered(Delivery::AlreadyPresent);
 
 /// A batch of `count` documents with ids 0, 1, … in index `logs-1`.
-fn batch(count: u32) -> Batch {
+pub(crate) fn batch(count: u32) -> Batch {
     let acks = Arc::new(ShardAcks::default());
     let place = Place {
         stream: StreamName::new("test"),
@@ -58,7 +55,7 @@ fn batch(count: u32) -> Batch {
     builder.seal()
 }
 
-fn destination(table: &str) -> OpenSearch {
+pub(crate) fn destination(table: &str) -> OpenSearch {
     OpenSearch::build(toml::from_str(table).unwrap(), Clock::start()).unwrap()
 }
 
@@ -66,7 +63,7 @@ fn of(fake: &FakeBulk) -> OpenSearch {
     destination(&format!("url = '{}'\ntimeout = '20s'", fake.url()))
 }
 
-fn retry_of(answer: &Answer) -> (RetryReason, Option<Duration>) {
+pub(crate) fn retry_of(answer: &Answer) -> (RetryReason, Option<Duration>) {
     let Answer::Whole(Trouble::Retry { reason, retry_after, .. }) = answer else {
         panic!("no retry: {answer:?}")
     };
@@ -195,51 +192,6 @@ async fn connections_are_used_again() {
         destination.send(&mut batch(1)).await;
     }
     assert_eq!((fake.requests().len(), fake.connections()), (3, 1));
-}
-
-/// A certificate authority, and a server certificate of it for `localhost`.
-fn authority() -> (String, ServerConfig) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let pem = params.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(params, key);
-    let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = server.signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    (pem, config)
-}
-
-#[tokio::test]
-async fn a_certificate_of_the_given_authority_is_trusted_and_no_other() {
-    let (pem, config) = authority();
-    let fake = FakeBulk::start_tls(config).await;
-    let send_trusting = async |pem: &str| {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(pem.as_bytes()).unwrap();
-        let ca = file.path().display();
-        destination(&format!("url = '{}'\nca_file = '{ca}'", fake.url())).send(&mut batch(1)).await
-    };
-    assert_eq!(send_trusting(&pem).await, Answer::Items(vec![CREATED]));
-    let answer = send_trusting(&authority().0).await;
-    assert_eq!(retry_of(&answer).0, RetryReason::Connection);
-    let Answer::Whole(Trouble::Retry { error, .. }) = answer else { unreachable!() };
-    assert!(error.contains("certificate"), "the error tells what is wrong: {error}");
-    assert_eq!(fake.requests().len(), 1);
-}
-
-#[test]
-fn a_file_without_certificates_is_refused() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"not a certificate").unwrap();
-    let table = format!("url = 'https://localhost'\nca_file = '{}'", file.path().display());
-    let error = OpenSearch::build(toml::from_str(&table).unwrap(), Clock::start()).unwrap_err();
-    assert!(error.to_string().contains("no certificates"), "{error}");
 }
 
 fn target(route: u16, index: &str) -> Target {

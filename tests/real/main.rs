@@ -16,6 +16,8 @@ mod dead_letters;
 mod envelopes;
 #[path = "../it/facts.rs"]
 mod facts;
+#[path = "../it/fake_bulk.rs"]
+mod fake_bulk;
 mod kinesis_round_trip;
 mod lambda_documents;
 mod lambda_oracle;
@@ -26,5 +28,6 @@ mod rereading;
 mod rig;
 mod servers;
 mod systemd_day;
+mod sigv4;
 mod trail_events;
 mod vpc_flow_queries;

@@ -4,6 +4,7 @@
 //! server cannot be had the test says so loudly and is skipped, or fails if `CI=true`. One server
 //! of a kind serves the whole binary, empty at first: a test owns its indices and streams by name.
 
+mod botocore;
 mod kinesis;
 mod opensearch;
 mod promtool;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
+pub(crate) use botocore::signed_by_botocore;
 pub(crate) use kinesis::Kinesis;
 pub(crate) use opensearch::OpenSearch;
 pub(crate) use promtool::{promtool_complaints, promtool_on_rules};

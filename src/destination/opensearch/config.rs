@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use url::{Host, Url};
 
-use crate::secret::Secret;
 use crate::units::{ByteSize, Period};
+
+use super::auth::config::AuthConfig;
 
 /// An OpenSearch or Elasticsearch cluster that events are sent to.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +23,8 @@ pub struct OpenSearchConfig {
     pub auth: AuthConfig,
     /// Certificates to trust besides the system's, in PEM.
     pub ca_file: Option<PathBuf>,
+    /// A certificate of our own, for clusters that ask for one.
+    pub client_certificate: Option<ClientCertificate>,
     /// The size and pace of bulk requests.
     pub bulk: BulkConfig,
     /// How long a request may take, from connecting to the last byte of the answer.
@@ -34,34 +37,13 @@ pub struct OpenSearchConfig {
     pub dead_letter_breaker: Switch,
 }
 
-/// How we authenticate to the cluster. Written `auth = "none"` or `auth.basic = { … }`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthConfig {
-    /// Not at all.
-    #[default]
-    None,
-    /// By user and password.
-    Basic(BasicConfig),
-}
-
-/// A user and where its password is.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "BasicTable")]
-pub struct BasicConfig {
-    /// The user.
-    pub user: String,
-    /// The password.
-    pub password: Password,
-}
-
-/// Where a password comes from.
+/// A certificate that shows who we are, and its private key, both in PEM.
 #[derive(Clone, Debug)]
-pub enum Password {
-    /// It stands in the configuration, or came from the environment.
-    Inline(Secret),
-    /// It is the first line of a file.
-    File(PathBuf),
+pub struct ClientCertificate {
+    /// The certificate, and those between it and its authority.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 /// The size and pace of bulk requests.
@@ -75,6 +57,19 @@ pub struct BulkConfig {
     pub max_wait: Period,
     /// How many bodies may be under way at once.
     pub max_in_flight: NonZeroUsize,
+    /// How bodies are sent.
+    pub compression: Compression,
+}
+
+/// How bodies are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// As they are: next to the cluster this is the fastest.
+    #[default]
+    None,
+    /// Compressed: an eighth of the traffic, for some processor time here and there.
+    Gzip,
 }
 
 impl Default for BulkConfig {
@@ -88,6 +83,7 @@ impl Default for BulkConfig {
             // At 7–21 MB/s that a small cluster indexes, 20 MiB under way are over a second of
             // work for it: enough to never idle, too little to fill its queues.
             max_in_flight: const { NonZeroUsize::new(4).unwrap() },
+            compression: Compression::None,
         }
     }
 }
@@ -148,7 +144,9 @@ impl NodeUrl {
         self.0.scheme() == "http"
     }
 
-    fn is_loopback(&self) -> bool {
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
         match self.0.host() {
             Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
             Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -168,11 +166,14 @@ impl TryFrom<Url> for NodeUrl {
     type Error = ConfigError;
 
     fn try_from(url: Url) -> Result<Self, ConfigError> {
-        // Before anything else: no other error may repeat the password.
-        if !url.username().is_empty() || url.password().is_some() {
+        let is_http = matches!(url.scheme(), "http" | "https") && url.host().is_some();
+        // Before anything else: no other error may repeat the password. Without its `https://`
+        // the user is the scheme.
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        if has_user || (!is_http && url.as_str().contains('@')) {
             return Err(ConfigError::UserInUrl);
         }
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        if !is_http {
             return Err(ConfigError::Scheme { url });
         }
         if url.query().is_some() || url.fragment().is_some() {
@@ -186,16 +187,11 @@ impl OpenSearchConfig {
     /// What works but should not stay so, each with its remedy.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let exposed = |url: &&NodeUrl| url.is_plain() && !url.is_loopback();
-        match &self.auth {
-            AuthConfig::None => Vec::new(),
-            AuthConfig::Basic(_) => self.urls.iter().filter(exposed).map(password_seen).collect(),
-        }
+        let Some(secret) = self.auth.exposes() else { return Vec::new() };
+        let exposed = self.urls.iter().filter(|url| url.is_plain() && !url.is_loopback());
+        let text = |url| format!("the {secret} is sent to {url} unencrypted: use https");
+        exposed.map(text).collect()
     }
-}
-
-fn password_seen(url: &NodeUrl) -> String {
-    format!("the password is sent to {url} unencrypted: use https")
 }
 
 /// What is wrong with the table.
@@ -219,12 +215,9 @@ pub enum ConfigError {
         /// The URL.
         url: Url,
     },
-    /// Neither or both of `password` and `password_file`.
-    #[error("write either `password` or `password_file` in `auth.basic`")]
-    Password,
-    /// A user that HTTP cannot carry.
-    #[error("the user in `auth.basic` must not hold a colon")]
-    Colon,
+    /// One of `client_cert_file` and `client_key_file`.
+    #[error("write both `client_cert_file` and `client_key_file`, or neither")]
+    ClientCertificate,
     /// A body size that no engine takes, or none at all.
     #[error("{0} is no size for a body: write one from 64KiB to 100MiB")]
     MaxBody(ByteSize),
@@ -236,21 +229,34 @@ pub enum ConfigError {
 /// What keeps a destination with a good table from being made.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The password file.
-    #[error("could not read `password_file` {} (does it exist, and may logweir's user read it?)", path.display())]
-    ReadPassword {
-        /// `password_file`.
+    /// A file.
+    #[error("could not read `{key}` {} (does it exist, and may logweir's user read it?)", path.display())]
+    Read {
+        /// The key that names it.
+        key: &'static str,
+        /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The certificate file.
-    #[error("could not read `ca_file` {} (does it exist, and may logweir's user read it?)", path.display())]
-    ReadCa {
-        /// `ca_file`.
+    /// The file of a secret.
+    #[error("`{key}` {} is empty: its first line is the secret", path.display())]
+    EmptySecret {
+        /// The key that names it.
+        key: &'static str,
+        /// The file.
         path: PathBuf,
-        /// Why.
-        source: io::Error,
+    },
+    /// What an API key is made of.
+    #[error("the API key holds characters that no header can carry: copy it again")]
+    ApiKey,
+    /// Our own certificate.
+    #[error("`client_cert_file` {} and `client_key_file` {} are no certificate and its private key in PEM (a key must not be encrypted)", certificate.display(), key.display())]
+    ClientCertificate {
+        /// `client_cert_file`.
+        certificate: PathBuf,
+        /// `client_key_file`.
+        key: PathBuf,
     },
     /// What is in the certificate file.
     #[error("`ca_file` {} holds no certificates in PEM", path.display())]
@@ -275,6 +281,8 @@ struct Table {
     #[serde(default)]
     auth: AuthConfig,
     ca_file: Option<PathBuf>,
+    client_cert_file: Option<PathBuf>,
+    client_key_file: Option<PathBuf>,
     #[serde(default)]
     bulk: BulkConfig,
     #[serde(default, deserialize_with = "longer_than_nothing")]
@@ -317,10 +325,16 @@ impl TryFrom<Table> for OpenSearchConfig {
             (None, Some(urls)) if !urls.is_empty() => urls,
             (Some(_), Some(_)) | (None, _) => return Err(ConfigError::Urls),
         };
+        let client_certificate = match (table.client_cert_file, table.client_key_file) {
+            (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return Err(ConfigError::ClientCertificate),
+        };
         Ok(Self {
             urls,
             auth: table.auth,
             ca_file: table.ca_file,
+            client_certificate,
             bulk: table.bulk,
             timeout: table.timeout.unwrap_or(TIMEOUT),
             templates: table.templates,
@@ -332,32 +346,6 @@ impl TryFrom<Table> for OpenSearchConfig {
             },
             dead_letter_breaker: table.dead_letter_breaker,
         })
-    }
-}
-
-/// `auth.basic` as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BasicTable {
-    user: String,
-    password: Option<Secret>,
-    password_file: Option<PathBuf>,
-}
-
-impl TryFrom<BasicTable> for BasicConfig {
-    type Error = ConfigError;
-
-    fn try_from(table: BasicTable) -> Result<Self, ConfigError> {
-        // RFC 7617: a colon ends the user.
-        if table.user.contains(':') {
-            return Err(ConfigError::Colon);
-        }
-        let password = match (table.password, table.password_file) {
-            (Some(password), None) => Password::Inline(password),
-            (None, Some(path)) => Password::File(path),
-            (Some(_), Some(_)) | (None, None) => return Err(ConfigError::Password),
-        };
-        Ok(Self { user: table.user, password })
     }
 }
 
@@ -387,7 +375,9 @@ mod tests {
         let config = read(
             "urls = ['http://a:9200', 'http://b:9200/prefix/']\n\
              auth.basic = { user = 'writer', password_file = '/run/secrets/search' }\n\
-             ca_file = '/etc/ca.pem'\nbulk = { max_body = '8MiB', max_in_flight = 2 }\n\
+             ca_file = '/etc/ca.pem'\nclient_cert_file = '/etc/us.pem'\n\
+             client_key_file = '/etc/us.key'\n\
+             bulk = { max_body = '8MiB', max_in_flight = 2, compression = 'gzip' }\n\
              timeout = '2m'\ntemplates = 'manual'\nshards = 2\nreplicas = 0\n\
              refresh_interval = '30s'\nkeep = '30d'\ndead_letter_breaker = 'off'",
         )
@@ -395,9 +385,14 @@ mod tests {
         let url = config.urls[1].at("/_bulk", Some("filter_path=errors"));
         assert_eq!(url.as_str(), "http://b:9200/prefix/_bulk?filter_path=errors");
         assert_eq!(config.bulk.max_wait.0, Duration::from_secs(1));
+        assert_eq!(config.bulk.compression, Compression::Gzip);
         assert_eq!(config.index.keep.map(|keep| keep.0.as_secs()), Some(30 * 86_400));
         assert_eq!(config.warnings().len(), 2);
         assert!(read("url = 'http://a'\nauth = 'none'").unwrap().warnings().is_empty());
+        let signed = "url = 'http://a'\nauth.sigv4 = { region = 'eu-west-1' }";
+        assert!(read(signed).unwrap().warnings().is_empty());
+        let key = read("url = 'http://a'\nauth.api_key = { key = 'k' }").unwrap().warnings();
+        assert!(key[0].contains("API key is sent to http://a/ unencrypted"), "{key:?}");
         let local = "url = 'http://[::1]:9200'\nauth.basic = { user = 'u', password = 'p' }";
         assert!(read(local).unwrap().warnings().is_empty());
     }
@@ -418,9 +413,9 @@ mod tests {
             ("url = 'https://a'\nurls = ['https://b']", "either `url"),
             ("url = 'ftp://a'", "https://"),
             ("url = 'https://a?x=1'", "without `?`"),
-            ("url = 'https://a'\nauth.basic = { user = 'u' }", "password_file"),
-            ("url = 'https://a'\nauth.basic = { user = 'u:v', password = 'p' }", "colon"),
-            ("url = 'https://a'\nauth.digest = {}", "unknown variant `digest`"),
+            ("url = 'https://a'\nclient_cert_file = 'us.pem'", "both `client_cert_file`"),
+            ("url = 'https://a'\nclient_key_file = 'us.key'", "or neither"),
+            ("url = 'https://a'\nbulk.compression = 'zstd'", "`gzip`"),
             ("url = 'https://a'\nbulk = { max_bodi = 1 }", "unknown field `max_bodi`"),
             ("url = 'https://a'\nbulk.max_in_flight = 0", "nonzero"),
             ("url = 'https://a'\nbulk.max_body = '1GiB'", "100MiB"),

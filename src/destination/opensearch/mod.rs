@@ -7,7 +7,9 @@ use url::Url;
 
 use crate::batch::{Batch, Framing};
 use crate::clock::Clock;
-use crate::destination::{Answer, Destination, RetryReason, Trouble, Verdict};
+use crate::destination::{
+    Answer, Destination, Hold, HoldReason, HoldScope, RetryReason, Trouble, Verdict,
+};
 use crate::telemetry::chain::Chain;
 
 pub mod auth;
@@ -19,6 +21,7 @@ pub mod request;
 pub mod response;
 pub mod setup;
 pub mod template;
+mod tls;
 pub mod verdict;
 
 use config::{BuildError, OpenSearchConfig};
@@ -82,6 +85,8 @@ impl OpenSearch {
             Err(CallError::Timeout(_) | CallError::Connection(_)) => {
                 nodes.failed(node, self.clock.now());
             }
+            // It was asked nothing.
+            Err(CallError::Unsigned(_)) => {}
         });
         result.map_err(|error| (host, error))
     }
@@ -157,10 +162,15 @@ fn named_index<'b>(body: &[u8], batch: &'b Batch) -> Option<&'b Arc<str>> {
 }
 
 fn no_answer(host: &str, error: &CallError) -> Trouble {
+    let text = || format!("{host}: {}", Chain(error));
     let reason = match error {
         CallError::Timeout(_) => RetryReason::Timeout,
         CallError::Connection(_) => RetryReason::Connection,
         CallError::TooLong => RetryReason::Unreadable,
+        CallError::Unsigned(_) => {
+            let scope = HoldScope::Destination;
+            return Trouble::Hold(Hold { scope, reason: HoldReason::Credentials, error: text() });
+        }
     };
-    Trouble::Retry { reason, retry_after: None, error: format!("{host}: {}", Chain(error)) }
+    Trouble::Retry { reason, retry_after: None, error: text() }
 }

@@ -1,18 +1,22 @@
 //! Carries one request to one node: TLS always verified, connections kept, time and size bounded.
 
-use std::fs;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, Method, Request, Response, redirect, retry};
+use flate2::Compression as Level;
+use flate2::write::GzEncoder;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, Request, Response, redirect, retry};
+use tokio::task::spawn_blocking;
 use url::Url;
 
 use crate::event::Timestamp;
 
-use super::auth::Auth;
-use super::config::{BuildError, OpenSearchConfig};
+use super::auth::{Auth, SignError};
+use super::config::{BuildError, Compression, NodeUrl, OpenSearchConfig};
 use super::response::retry_after;
+use super::tls;
 
 /// A bulk answer takes ~30 bytes an item, and about 2 KiB for one with an error; a body of 5 MiB
 /// has some 20,000 items. Whatever is larger is no answer of an engine.
@@ -24,12 +28,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Load balancers usually drop idle connections after 60 s; whoever reuses one then loses a race.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
+/// An eighth remains of the demo's bodies. Level 1 takes as long and leaves a sixth; level 6 takes
+/// two and a half times as long and leaves a tenth.
+const LEVEL: Level = Level::new(2);
+
 /// Sends requests for one destination.
 #[derive(Debug)]
 pub struct Http {
     client: Client,
     auth: Auth,
     timeout: Duration,
+    compression: Compression,
 }
 
 /// What a server answered, whatever the status.
@@ -55,6 +64,9 @@ pub enum CallError {
     /// It is longer than any answer should be.
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
+    /// Nothing was sent.
+    #[error("the request was not sent")]
+    Unsigned(#[source] SignError),
 }
 
 impl Http {
@@ -73,15 +85,17 @@ impl Http {
             .retry(retry::never())
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT);
-        let certificates = certificates(config)?;
-        let client = if config.urls.iter().all(super::config::NodeUrl::is_plain) {
-            // Without TLS an image without certificates is good enough.
-            client.tls_certs_only(certificates)
-        } else {
-            client.tls_certs_merge(certificates)
-        };
+        // No proxy reaches our own loopback interface, whatever NO_PROXY forgets to say.
+        let is_local = config.urls.iter().all(NodeUrl::is_loopback);
+        let client = if is_local { client.no_proxy() } else { client };
+        let client = tls::set_up(client, config)?;
         let client = client.build().map_err(|source| BuildError::Client { source })?;
-        Ok(Self { client, auth: Auth::build(&config.auth)?, timeout: config.timeout.0 })
+        Ok(Self {
+            client,
+            auth: Auth::build(&config.auth)?,
+            timeout: config.timeout.0,
+            compression: config.bulk.compression,
+        })
     }
 
     /// Sends a request with a body of the given content type, and reads the whole answer.
@@ -94,27 +108,68 @@ impl Http {
         url: Url,
         content: Option<(&'static str, Bytes)>,
     ) -> Result<Reply, CallError> {
-        let mut request = Request::new(method, url);
-        if let Some((kind, body)) = content {
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-            *request.body_mut() = Some(body.into());
+        let mut headers = HeaderMap::new();
+        let mut body = Bytes::new();
+        if let Some((kind, plain)) = content {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            body = match self.compression {
+                Compression::None => plain,
+                Compression::Gzip => {
+                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                    compressed(plain).await
+                }
+            };
         }
-        *request.timeout_mut() = Some(self.timeout);
-        self.auth.authorize(&mut request);
+        let request = || {
+            let mut request = Request::new(method.clone(), url.clone());
+            *request.headers_mut() = headers.clone();
+            if !body.is_empty() {
+                *request.body_mut() = Some(body.clone().into());
+            }
+            *request.timeout_mut() = Some(self.timeout);
+            request
+        };
+        match self.send(request()).await? {
+            Sent::Answered(reply) => Ok(reply),
+            // Nothing was carried out, so this is no retry.
+            Sent::Renewed(reply) => match self.send(request()).await? {
+                Sent::Answered(reply) => Ok(reply),
+                Sent::Renewed(_) => Ok(reply),
+            },
+        }
+    }
+
+    async fn send(&self, mut request: Request) -> Result<Sent, CallError> {
+        self.auth.authorize(&mut request).await.map_err(CallError::Unsigned)?;
+        let headers = request.headers().clone();
         let response = self.client.execute(request).await.map_err(failed)?;
         let status = response.status().as_u16();
         let retry_after = asked_wait(&response);
-        Ok(Reply { status, retry_after, body: read_body(response).await? })
+        let reply = Reply { status, retry_after, body: read_body(response).await? };
+        let is_refused = matches!(status, 401 | 403);
+        if is_refused && self.auth.is_renewed(status, &headers).await {
+            return Ok(Sent::Renewed(reply));
+        }
+        Ok(Sent::Answered(reply))
     }
 }
 
-fn certificates(config: &OpenSearchConfig) -> Result<Vec<Certificate>, BuildError> {
-    let Some(path) = &config.ca_file else { return Ok(Vec::new()) };
-    let pem = fs::read(path).map_err(|source| BuildError::ReadCa { path: path.clone(), source })?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) | Err(_) => Err(BuildError::NoCertificates { path: path.clone() }),
-    }
+/// How a request went.
+enum Sent {
+    Answered(Reply),
+    /// It was refused for a secret that has been changed since.
+    Renewed(Reply),
+}
+
+/// Off the async workers: a body of 5 MiB takes tens of milliseconds.
+async fn compressed(plain: Bytes) -> Bytes {
+    let compress = move || -> io::Result<Bytes> {
+        let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 6), LEVEL);
+        encoder.write_all(&plain)?;
+        Ok(encoder.finish()?.into())
+    };
+    #[expect(clippy::expect_used, reason = "writing to memory fails only by a bug in the encoder")]
+    spawn_blocking(compress).await.expect("no panic").expect("memory takes all")
 }
 
 fn asked_wait(response: &Response) -> Option<Duration> {

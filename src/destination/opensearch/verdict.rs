@@ -126,6 +126,9 @@ fn by_status(failure: &Failure<'_>, level: Level, refused: RefusalReason) -> Mea
         (200..=299, Level::Request(_)) => Meaning::Retry(RetryReason::Unreadable),
         (401, _) => Meaning::Hold(Width::Destination, HoldReason::Unauthorized),
         (403, Level::Request(Body::Foreign)) => Meaning::Refused(refused),
+        (403, Level::Request(Body::Json)) if is_about_credentials(failure) => {
+            Meaning::Hold(Width::Destination, HoldReason::Credentials)
+        }
         (403, Level::Item | Level::Request(Body::Json)) => {
             Meaning::Hold(named(failure), HoldReason::Forbidden)
         }
@@ -136,6 +139,22 @@ fn by_status(failure: &Failure<'_>, level: Level, refused: RefusalReason) -> Mea
         // Everything else is below 200, a redirect (which we never follow), a 4xx, or no status.
         (_, _) => Meaning::Refused(refused),
     }
+}
+
+/// Whether AWS did not even ask what we may do. Then it gives no type, and begins
+/// with one of these.
+fn is_about_credentials(failure: &Failure<'_>) -> bool {
+    const WORDS: [&str; 6] = [
+        "The security token included in the request is",
+        "The request signature we calculated does not match",
+        "Signature expired",
+        "Signature not yet current",
+        "Credential should be scoped to",
+        "Missing Authentication Token",
+    ];
+    failure.causes.first().is_some_and(|cause| {
+        cause.error_type.is_empty() && WORDS.iter().any(|words| cause.reason.starts_with(words))
+    })
 }
 
 /// The index, if the engine's words name it.

@@ -37,6 +37,8 @@ pub(crate) struct Rig {
     endpoint: Endpoint,
     generator: Generator,
     pub(crate) ledger: Ledger,
+    /// What daemons find in their environment besides.
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 impl Rig {
@@ -53,7 +55,8 @@ impl Rig {
         let endpoint = Endpoint::start(3).await.unwrap();
         let options = GeneratorOptions { seed: 7, events, now: Timestamp::now() };
         let (generator, ledger) = (Generator::new(options), Ledger::default());
-        let rig = Self { folder, endpoint, generator, ledger };
+        let variables = Vec::new();
+        let rig = Self { folder, endpoint, generator, ledger, variables };
         let text = config_text(rig.folder.path(), &rig.endpoint.url(), "127.0.0.1:0");
         rig.configure(|_| format!("{SETTINGS}{text}"));
         rig
@@ -85,6 +88,11 @@ impl Rig {
         std::fs::write(self.config(), change(text)).unwrap();
     }
 
+    /// Where configuration, state and documents are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn config(&self) -> PathBuf {
         self.folder.path().join("logweir.toml")
     }
@@ -109,6 +117,7 @@ impl Rig {
     fn spawn(&self) -> Child {
         let mut command = logweir();
         command.args(["run", "--config"]).arg(self.config());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stderr(Stdio::piped()).spawn().unwrap()
     }
 

@@ -4,6 +4,7 @@ mod checkpoints;
 mod gaps;
 mod proxy;
 mod rig;
+mod roles;
 
 use logweir::demo::endpoint::{Endpoint, Fault, Operation};
 use logweir::event::{ShardId, Timestamp};

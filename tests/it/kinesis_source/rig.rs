@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub(crate) leases: LeaseTable,
     pub(crate) config: StreamConfig,
     pub(crate) budget: usize,
+    /// None: those of the environment.
+    pub(crate) credentials: Option<Credentials>,
     folder: tempfile::TempDir,
 }
 
@@ -43,7 +45,8 @@ impl World {
             ..StreamConfig::default()
         };
         let leases = LeaseTable::new(state);
-        Self { endpoint, leases, config, budget: 64 << 20, folder }
+        let credentials = Some(Credentials::new("key", "secret", None, None, "test"));
+        Self { endpoint, leases, config, budget: 64 << 20, credentials, folder }
     }
 
     /// Changes the state file behind the daemon's back.
@@ -76,7 +79,7 @@ impl World {
         let source = Source::new(SourceSetup {
             stream: StreamName::new(Endpoint::STREAM),
             config: self.config.clone(),
-            credentials: Some(Credentials::new("key", "secret", None, None, "test")),
+            credentials: self.credentials.clone(),
             leases: self.leases.clone(),
             budget: budget.clone(),
             metrics: KinesisMetrics::new(&registry).unwrap(),
