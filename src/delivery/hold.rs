@@ -29,6 +29,8 @@ pub(super) struct Held {
     pub(super) given_up: bool,
     batches: Vec<Batch>,
     failures: u32,
+    /// When an item last came for it.
+    touched: Moment,
     next_probe: Moment,
     probing: bool,
 }
@@ -55,6 +57,7 @@ impl Holds {
             given_up: false,
             batches: Vec::new(),
             failures: 0,
+            touched: now,
             next_probe: now.after(PROBE.wait(1, None, random)),
             probing: false,
         });
@@ -75,6 +78,7 @@ impl Holds {
             if !matching.contains(&true) {
                 continue;
             }
+            held.touched = now;
             let mut part = batch.take(|n, _| matching.get(n).copied().unwrap_or(false));
             if !held.given_up {
                 held.batches.push(part);
@@ -162,18 +166,21 @@ impl Holds {
     }
 
     /// Gives up the indices that refuse writes for longer than [`GIVE_UP`], if `accepts` says
-    /// that another index has accepted an item since. Returns what waited for them.
+    /// that another index has accepted an item since. Returns what waited for them. One that was
+    /// given up and that nothing came for since is forgotten: the next item finds out.
     pub(super) fn give_up(
         &mut self,
         now: Moment,
         accepts: impl Fn(&HoldScope, Moment) -> bool,
     ) -> Vec<(Batch, Hold)> {
         let mut given_up = Vec::new();
+        self.0.retain(|_, held| !held.forget_at().is_some_and(|at| at <= now));
         for (scope, held) in &mut self.0 {
             let is_index = matches!(scope, HoldScope::Index(_));
             let is_due = is_index && !held.given_up && now.since(held.since) >= GIVE_UP;
             if is_due && accepts(scope, held.since) {
                 held.given_up = true;
+                held.touched = now;
                 let waiting = held.batches.drain(..);
                 given_up.extend(waiting.map(|batch| (batch, held.hold.clone())));
             }
@@ -189,7 +196,7 @@ impl Holds {
             let probe = (!held.batches.is_empty()).then_some(held.next_probe);
             // Past its time it is given up when another index accepts an item, not by a timer.
             let give_up = Some(held.since.after(GIVE_UP)).filter(|at| *at > now && !held.given_up);
-            [probe, give_up]
+            [probe, give_up, held.forget_at()]
         });
         due.flatten().min()
     }
@@ -207,6 +214,12 @@ impl Holds {
 }
 
 impl Held {
+    /// When it is forgotten, if nothing comes for it until then.
+    fn forget_at(&self) -> Option<Moment> {
+        let is_idle = self.given_up && self.batches.is_empty() && !self.probing;
+        is_idle.then(|| self.touched.after(GIVE_UP))
+    }
+
     /// Events that wait behind it.
     #[must_use]
     pub(super) fn events(&self) -> usize {

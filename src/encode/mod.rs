@@ -124,3 +124,6 @@ pub fn start(shared: &Arc<Shared>, threads: usize) -> io::Result<Vec<JoinHandle<
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

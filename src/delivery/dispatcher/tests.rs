@@ -248,19 +248,37 @@ fn an_index_that_refuses_writes_for_ten_minutes_is_given_up_if_others_work() {
     run.dispatcher.offer(batch_of(Framing::Bulk, &[4]).0);
     run.run(3, |batch| each(batch, blocked));
     run.now = run.now.after(Duration::from_secs(601));
+    let then = run.now;
     run.dispatcher.offer(batch_of(Framing::Bulk, &[4]).0);
-    run.run(50, |batch| each(batch, blocked));
+    run.run(1, |batch| each(batch, blocked));
     assert_eq!(run.delivered.len(), 4);
     assert_eq!(run.buried.len(), 4);
     assert!(run.buried.iter().all(|(_, reason)| *reason == RefusalReason::IndexReadOnly));
     // Once an item passes as a probe, the index is used again.
-    run.now = run.now.after(Duration::from_secs(61));
+    run.now = then.after(Duration::from_secs(61));
     run.dispatcher.offer(batch_of(Framing::Bulk, &[4]).0);
     run.run(5, all_created);
     run.dispatcher.offer(batch_of(Framing::Bulk, &[4]).0);
     run.run(5, all_created);
     assert_eq!(run.dispatcher.holds().count(), 0);
     assert_eq!(run.delivered.len(), 11, "one more was buried beside the probe");
+}
+
+#[test]
+fn an_index_that_was_given_up_is_forgotten_when_nothing_comes_for_it() {
+    let mut run = Run::new(true);
+    let blocked = |index_name: &str, _: &str| match index_name {
+        "index-0" => Verdict::Hold(hold(index("index-0"))),
+        _ => created(),
+    };
+    run.dispatcher.offer(batch_of(Framing::Bulk, &[4]).0);
+    run.run(3, |batch| each(batch, blocked));
+    run.now = run.now.after(Duration::from_secs(601));
+    run.dispatcher.offer(batch_of(Framing::Bulk, &[4]).0);
+    run.run(1, |batch| each(batch, blocked));
+    assert_eq!((run.buried.len(), run.dispatcher.holds().count()), (4, 1));
+    run.run(9, |batch| each(batch, blocked));
+    assert_eq!(run.dispatcher.holds().count(), 0);
 }
 
 #[test]
