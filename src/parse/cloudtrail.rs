@@ -115,12 +115,15 @@ pub(super) struct Event<'a> {
     object: Object<'a>,
     time: Option<(Timestamp, Cow<'a, str>)>,
     id: Option<Cow<'a, str>>,
+    /// Whether the route or the log group promised CloudTrail. Anybody who can write to some log can
+    /// write what looks like it, with an id that is another event's.
+    is_promised: bool,
 }
 
 impl<'a> Event<'a> {
     /// Reads a message that is to be a CloudTrail event; of any version, so one name is enough.
     pub(super) fn read(message: &'a str) -> Result<Self, ParseError> {
-        let event = Self::of(Object::read(message)?);
+        let event = Self::of(Object::read(message)?, true);
         let named = ["eventVersion", "eventID", "eventName"];
         if named.iter().any(|name| event.object.get(name).is_some()) {
             Ok(event)
@@ -131,34 +134,35 @@ impl<'a> Event<'a> {
 
     /// Takes an object only if it can be nothing but a CloudTrail event; else gives it back.
     pub(super) fn recognise(object: Object<'a>) -> Result<Self, Object<'a>> {
-        let event = Self::of(object);
+        let event = Self::of(object, false);
         let versioned = event.object.get("eventVersion").and_then(text).is_some();
-        if versioned && event.time.is_some() && event.guid().is_some() {
+        if versioned && event.time.is_some() && event.id.as_deref().is_some_and(is_guid) {
             Ok(event)
         } else {
             Err(event.object)
         }
     }
 
-    fn of(object: Object<'a>) -> Self {
+    fn of(object: Object<'a>, is_promised: bool) -> Self {
         let time = object.get("eventTime").and_then(text);
         let time = time.and_then(|text| Some((instant(&text)?, text)));
         let id = object.get("eventID").and_then(text);
-        Self { time, id, object }
+        Self { time, id, object, is_promised }
     }
 
-    /// `eventTime`, and how it is written, when it is a time.
+    /// `eventTime`, and how it is written, when it is a time and CloudTrail was promised.
     pub(super) fn time(&self) -> Option<(Timestamp, &str)> {
-        self.time.as_ref().map(|(time, text)| (*time, text.as_ref()))
+        self.time.as_ref().filter(|_| self.is_promised).map(|(time, text)| (*time, text.as_ref()))
     }
 
-    /// `eventID`, when it is a GUID.
+    /// `eventID`, when it is a GUID and CloudTrail was promised.
     pub(super) fn guid(&self) -> Option<&str> {
-        self.id.as_deref().filter(|id| is_guid(id))
+        self.id.as_deref().filter(|id| self.is_promised && is_guid(id))
     }
 
     /// Writes every field of the event, then the copied leaves.
     pub(super) fn write(&self, document: &mut Document<'_>) {
+        document.others(self.object.replaced());
         for (name, value) in self.object.iter() {
             self.write_field(name, value, document);
         }

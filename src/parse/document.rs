@@ -107,6 +107,11 @@ impl<'o> Document<'o> {
         self.others.extend_from_slice(value.get().as_bytes());
     }
 
+    /// Keeps fields for `@other_text`.
+    pub(super) fn others<'f>(&mut self, fields: impl Iterator<Item = (&'f str, &'f RawValue)>) {
+        fields.for_each(|(name, value)| self.other(name, value));
+    }
+
     fn unless_unfit(&mut self, name: &str, json: &str, copy: impl FnOnce(&mut Vec<u8>) -> bool) {
         let start = self.out.len();
         if !copy(self.value_of(name)) {

@@ -114,12 +114,18 @@ pub(super) struct Log<'a> {
 impl Log<'_> {
     pub(super) fn write(&self, document: &mut Document<'_>) {
         if self.options.own_fields {
+            document.others(self.object.replaced());
             for (name, value) in self.object.iter() {
                 self.write_own_field(name, value, document);
             }
             return;
         }
-        document.open_object("log", &self.object, self.message);
+        if self.object.replaced().next().is_some() {
+            // As an object it would lose a value.
+            document.kept_as_text("log", self.message);
+        } else {
+            document.open_object("log", &self.object, self.message);
+        }
         for Lift(path) in &self.options.lift {
             if let Some(leaf) = find(&self.object, path).filter(|leaf| is_leaf(leaf)) {
                 document.as_it_came(path, leaf.get());

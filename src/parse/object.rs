@@ -12,12 +12,15 @@ use super::ParseError;
 #[derive(Debug)]
 pub(super) struct Object<'a> {
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// Values that a later one of the same name replaced.
+    replaced: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
 impl<'a> Object<'a> {
     /// Reads `text`, which must be one JSON object and nothing else.
     ///
-    /// Where a name comes twice the last value counts, as in JavaScript and nearly every parser.
+    /// Where a name comes twice the last value counts, as in JavaScript and nearly every parser;
+    /// the others are in `replaced`.
     pub(super) fn read(text: &'a str) -> Result<Self, ParseError> {
         match serde_json::from_str(text) {
             Ok(object) => Ok(object),
@@ -38,25 +41,33 @@ impl<'a> Object<'a> {
         self.fields.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 
+    /// Fields whose names came again, so that their values are in none of `iter`.
+    pub(super) fn replaced(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.replaced.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+
     /// The value of a field.
     pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.iter().find(|(own, _)| *own == name).map(|(_, value)| value)
     }
 
     fn from_wire(mut fields: Vec<(Cow<'a, str>, &'a RawValue)>) -> Self {
+        let mut replaced = Vec::new();
         if has_duplicates(fields.iter().map(|(name, _)| name.as_ref()).collect()) {
             let mut places = std::collections::HashMap::new();
             let mut kept: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::new();
             for (name, value) in fields {
                 let place = *places.entry(name.clone()).or_insert(kept.len());
                 match kept.get_mut(place) {
-                    Some((_, earlier)) => *earlier = value,
+                    Some((_, earlier)) => {
+                        replaced.push((name, std::mem::replace(earlier, value)));
+                    }
                     None => kept.push((name, value)),
                 }
             }
             fields = kept;
         }
-        Self { fields }
+        Self { fields, replaced }
     }
 }
 
@@ -121,6 +132,8 @@ mod tests {
         let object = Object::read(r#"{"a":1,"b":2,"\u0061":3}"#).unwrap();
         let fields: Vec<_> = object.iter().map(|(name, value)| (name, value.get())).collect();
         assert_eq!(fields, [("a", "3"), ("b", "2")]);
+        let replaced: Vec<_> = object.replaced().map(|(name, value)| (name, value.get())).collect();
+        assert_eq!(replaced, [("a", "1")]);
     }
 
     #[test]

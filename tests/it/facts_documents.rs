@@ -74,6 +74,7 @@ fn every_cloudtrail_event_keeps_every_field_in_its_document() {
         let event = event(message);
         let parsed = by_content.read(&SOURCE, &event);
         assert_eq!(parsed.kind(), Kind::CloudTrail);
+        let parsed = by_route.read(&SOURCE, &event);
         assert_eq!(parsed.time().unwrap().to_string().replace(".000Z", "Z"), sent["eventTime"]);
         let mut id = String::new();
         parsed.document_id(&SOURCE, &mut id);
