@@ -18,6 +18,10 @@ use crate::units::{ByteSize, Period};
 pub struct OpenSearchConfig {
     /// The nodes, or whatever is in front of them; at least one.
     pub urls: Vec<NodeUrl>,
+    /// How we know which engine it is.
+    pub engine: EngineConfig,
+    /// Whether documents get ids of ours, by which the engine can tell a second copy.
+    pub ids: bool,
     /// How we say who we are.
     pub auth: AuthConfig,
     /// Certificates to trust besides the system's, in PEM.
@@ -32,6 +36,18 @@ pub struct OpenSearchConfig {
     pub index: IndexSettings,
     /// Whether a flood of refused events holds its route.
     pub dead_letter_breaker: Switch,
+}
+
+/// How we know which engine it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineConfig {
+    /// By asking it.
+    #[default]
+    Detect,
+    /// It is a collection of Amazon OpenSearch Serverless, which cannot be asked.
+    #[serde(rename = "opensearch_serverless")]
+    OpenSearchServerless,
 }
 
 /// How we authenticate to the cluster. Written `auth = "none"` or `auth.basic = { … }`.
@@ -273,6 +289,10 @@ struct Table {
     url: Option<NodeUrl>,
     urls: Option<Vec<NodeUrl>>,
     #[serde(default)]
+    engine: EngineConfig,
+    #[serde(default = "yes")]
+    ids: bool,
+    #[serde(default)]
     auth: AuthConfig,
     ca_file: Option<PathBuf>,
     #[serde(default)]
@@ -288,6 +308,10 @@ struct Table {
     keep: Option<Period>,
     #[serde(default)]
     dead_letter_breaker: Switch,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A large body takes a busy engine seconds; much longer means that it hangs.
@@ -319,6 +343,8 @@ impl TryFrom<Table> for OpenSearchConfig {
         };
         Ok(Self {
             urls,
+            engine: table.engine,
+            ids: table.ids,
             auth: table.auth,
             ca_file: table.ca_file,
             bulk: table.bulk,
@@ -380,6 +406,7 @@ mod tests {
             (Templates::Install, Switch::On)
         );
         assert!(matches!(config.auth, AuthConfig::None));
+        assert_eq!((config.engine, config.ids), (EngineConfig::Detect, true));
     }
 
     #[test]
@@ -389,7 +416,8 @@ mod tests {
              auth.basic = { user = 'writer', password_file = '/run/secrets/search' }\n\
              ca_file = '/etc/ca.pem'\nbulk = { max_body = '8MiB', max_in_flight = 2 }\n\
              timeout = '2m'\ntemplates = 'manual'\nshards = 2\nreplicas = 0\n\
-             refresh_interval = '30s'\nkeep = '30d'\ndead_letter_breaker = 'off'",
+             refresh_interval = '30s'\nkeep = '30d'\ndead_letter_breaker = 'off'\n\
+             engine = 'opensearch_serverless'\nids = false",
         )
         .unwrap();
         let url = config.urls[1].at("/_bulk", Some("filter_path=errors"));
@@ -397,6 +425,7 @@ mod tests {
         assert_eq!(config.bulk.max_wait.0, Duration::from_secs(1));
         assert_eq!(config.index.keep.map(|keep| keep.0.as_secs()), Some(30 * 86_400));
         assert_eq!(config.warnings().len(), 2);
+        assert_eq!((config.engine, config.ids), (EngineConfig::OpenSearchServerless, false));
         assert!(read("url = 'http://a'\nauth = 'none'").unwrap().warnings().is_empty());
         let local = "url = 'http://[::1]:9200'\nauth.basic = { user = 'u', password = 'p' }";
         assert!(read(local).unwrap().warnings().is_empty());
