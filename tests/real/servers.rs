@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use kinesis::Kinesis;
-pub(crate) use opensearch::OpenSearch;
+pub(crate) use opensearch::{Engine, OpenSearch};
 pub(crate) use promtool::promtool_complaints;
 
 /// A cold start takes 6 s on an idle machine and 20 s beside a compiler.
