@@ -20,8 +20,20 @@ use crate::telemetry::ledger::{Accounts, Book, Ledger};
 pub enum Framing {
     /// Elasticsearch bulk: a `create` action line with index and id before each document.
     Bulk,
+    /// The same without an id, for destinations that take none of ours.
+    BulkWithoutIds,
     /// A line with the id before each document; the destination reads spans, not the text.
     Lines,
+}
+
+impl Framing {
+    /// Whether ids stand in the body, or are kept beside it.
+    fn has_ids(self) -> bool {
+        match self {
+            Self::Bulk | Self::Lines => true,
+            Self::BulkWithoutIds => false,
+        }
+    }
 }
 
 /// One event in a body. Offsets are bytes from the body's start.
@@ -83,6 +95,8 @@ pub struct BatchBuilder {
     permit: BodyPermit,
     opened: Moment,
     body: Vec<u8>,
+    /// Ids that do not stand in the body; a dead letter needs them.
+    ids: Vec<u8>,
     items: Vec<Item>,
     records: Vec<AckToken>,
     indices: Vec<Arc<str>>,
@@ -97,6 +111,7 @@ impl BatchBuilder {
             account,
             opened: now,
             body: Vec::new(),
+            ids: Vec::new(),
             items: Vec::new(),
             records: Vec::new(),
             indices: Vec::new(),
@@ -113,24 +128,14 @@ impl BatchBuilder {
     /// Bytes written so far.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.body.len()
+        self.body.len() + self.ids.len()
     }
 
     /// Writes one event: its leading line, then what `write` appends as the document, which must
     /// be one line.
     pub fn push<R>(&mut self, entry: Entry<'_>, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let start = offset(&self.body);
-        if self.framing == Framing::Bulk {
-            self.body.extend_from_slice(b"{\"create\":{\"_index\":\"");
-            self.body.extend_from_slice(entry.index.as_bytes());
-            self.body.extend_from_slice(b"\",\"_id\":\"");
-        }
-        let id = offset(&self.body);
-        self.body.extend_from_slice(entry.id.as_bytes());
-        if self.framing == Framing::Bulk {
-            self.body.extend_from_slice(b"\"}}");
-        }
-        self.body.push(b'\n');
+        let id = self.lead(&entry);
         let document = offset(&self.body);
         let written = write(&mut self.body);
         let end = offset(&self.body);
@@ -150,6 +155,32 @@ impl BatchBuilder {
         written
     }
 
+    /// Writes the line before a document. Returns where the id is.
+    fn lead(&mut self, entry: &Entry<'_>) -> u32 {
+        let id = match self.framing {
+            Framing::Bulk => {
+                self.action(entry.index);
+                self.body.extend_from_slice(b"\",\"_id\":\"");
+                let id = append(&mut self.body, entry.id);
+                self.body.extend_from_slice(b"\"}}");
+                id
+            }
+            Framing::BulkWithoutIds => {
+                self.action(entry.index);
+                self.body.extend_from_slice(b"\"}}");
+                append(&mut self.ids, entry.id)
+            }
+            Framing::Lines => append(&mut self.body, entry.id),
+        };
+        self.body.push(b'\n');
+        id
+    }
+
+    fn action(&mut self, index: &str) {
+        self.body.extend_from_slice(b"{\"create\":{\"_index\":\"");
+        self.body.extend_from_slice(index.as_bytes());
+    }
+
     /// The document written last, so that a second destination of the event can copy it.
     #[must_use]
     pub fn last_document(&self) -> &[u8] {
@@ -161,12 +192,13 @@ impl BatchBuilder {
     #[must_use]
     pub fn seal(mut self) -> Batch {
         let body = std::mem::take(&mut self.body);
-        self.permit.resize(body.len().max(MIN_CHARGE));
+        self.permit.resize((body.len() + self.ids.len()).max(MIN_CHARGE));
         Batch {
             framing: self.framing,
             account: self.account,
             permit: self.permit,
             body: body.into(),
+            ids: self.ids.into(),
             items: self.items,
             records: self.records,
             indices: self.indices.into(),
@@ -208,6 +240,13 @@ impl BatchBuilder {
 /// that the channel to a destination can be sized never to be full.
 pub const MIN_CHARGE: usize = 64 << 10;
 
+/// Returns where the text begins.
+fn append(to: &mut Vec<u8>, text: &str) -> u32 {
+    let start = offset(to);
+    to.extend_from_slice(text.as_bytes());
+    start
+}
+
 /// Offsets in a body fit: a body is at most its limit (≤ 100 MiB) plus one document (≤ 96 MiB).
 fn offset<T>(of: &[T]) -> u32 {
     u32::try_from(of.len()).unwrap_or(u32::MAX)
@@ -239,6 +278,7 @@ pub struct Batch {
     account: Account,
     permit: BodyPermit,
     body: Bytes,
+    ids: Bytes,
     items: Vec<Item>,
     records: Vec<AckToken>,
     indices: Arc<[Arc<str>]>,
@@ -289,9 +329,10 @@ impl Batch {
     #[must_use]
     pub fn view(&self, item: &Item) -> Option<ItemView<'_>> {
         let id = item.id as usize..item.id as usize + usize::from(item.id_length);
+        let ids = if self.framing.has_ids() { &self.body } else { &self.ids };
         Some(ItemView {
             index: self.indices.get(usize::from(item.index))?,
-            id: std::str::from_utf8(self.body.get(id)?).ok()?,
+            id: std::str::from_utf8(ids.get(id)?).ok()?,
             document: self.body.get(item.document as usize..item.end as usize)?,
             record: self.records.get(item.record as usize)?.record(),
             event: item.event,
@@ -330,7 +371,8 @@ impl Batch {
             let moved = offset(&body);
             body.extend_from_slice(bytes);
             let shift = |at: u32| at - item.start + moved;
-            let (id, document, end) = (shift(item.id), shift(item.document), shift(item.end));
+            let id = if self.framing.has_ids() { shift(item.id) } else { item.id };
+            let (document, end) = (shift(item.document), shift(item.end));
             *item = Item { start: moved, id, document, end, ..*item };
         }
         self.body = body.into();
@@ -363,6 +405,7 @@ impl Batch {
             account: self.account.clone(),
             permit: self.permit.split(share),
             body: self.body.clone(),
+            ids: self.ids.clone(),
             items: taken,
             records,
             indices: Arc::clone(&self.indices),

@@ -43,6 +43,22 @@ fn a_bulk_body_has_an_action_line_before_each_document() {
 }
 
 #[test]
+fn without_ids_in_its_body_a_batch_still_knows_them() {
+    let (mut batch, _acks, _) = batch_of(Framing::BulkWithoutIds, &[3, 1]);
+    let mut taken = batch.take(|n, _| n == 1 || n == 3);
+    let expected = "{\"create\":{\"_index\":\"index-1\"}}\n{\"n\":0}\n\
+                    {\"create\":{\"_index\":\"index-0\"}}\n{\"n\":1}\n";
+    assert_eq!(text(&taken.body()), expected);
+    let ids = |batch: &Batch| batch.views().map(|view| view.id.to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        (ids(&batch), ids(&taken)),
+        (vec!["0-0".into(), "0-2".into()], vec!["0-1".into(), "1-0".into()])
+    );
+    batch.settle_delivered(0);
+    taken.settle_delivered(0);
+}
+
+#[test]
 fn a_taken_item_is_cut_out_by_its_span() {
     let (mut batch, acks, account) = batch_of(Framing::Lines, &[3, 2]);
     let mut taken = batch.take(|n, _| n == 1 || n == 4);

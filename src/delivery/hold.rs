@@ -174,7 +174,7 @@ impl Holds {
         accepts: impl Fn(&HoldScope, Moment) -> bool,
     ) -> Vec<(Batch, Hold)> {
         let mut given_up = Vec::new();
-        self.0.retain(|_, held| !held.forget_at().is_some_and(|at| at <= now));
+        self.0.retain(|_, held| held.forget_at().is_none_or(|at| at > now));
         for (scope, held) in &mut self.0 {
             let is_index = matches!(scope, HoldScope::Index(_));
             let is_due = is_index && !held.given_up && now.since(held.since) >= GIVE_UP;

@@ -241,7 +241,7 @@ impl HoldReason {
             Self::ShardLimit => "delete old indices or raise cluster.max_shards_per_node",
             Self::PipelineMissing => "create the ingest pipeline, or remove it from the index",
             Self::NoWriteIndex => "give the alias a write index",
-            Self::IdsRefused => "use a search collection: time series collections take no ids",
+            Self::IdsRefused => "set `ids = false`: time series collections take no ids of ours",
             Self::Licence => "renew the cluster's licence",
             Self::AllRefused => "read the error: a proxy, a firewall or the URL may be wrong",
             Self::Breaker => "compare the index template with the documents: run `logweir setup`",

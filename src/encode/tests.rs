@@ -94,21 +94,12 @@ impl World {
         eventually(|| {
             let mut open = 0;
             for (id, receiver) in (0..).zip(&mut self.received) {
-                loop {
-                    match receiver.try_recv() {
-                        Ok(batch) => {
-                            for view in batch.views() {
-                                *seen.entry((id, view.id.to_owned())).or_insert(0) += 1;
-                            }
-                            settle(batch);
-                        }
-                        Err(mpsc::error::TryRecvError::Empty) => {
-                            open += 1;
-                            break;
-                        }
-                        Err(mpsc::error::TryRecvError::Disconnected) => break,
-                    }
+                while let Ok(batch) = receiver.try_recv() {
+                    let ids = batch.views().map(|view| (id, view.id.to_owned()));
+                    ids.for_each(|event| *seen.entry(event).or_insert(0) += 1);
+                    settle(batch);
                 }
+                open += usize::from(!(receiver.is_closed() && receiver.is_empty()));
             }
             (open == 0).then_some(())
         });

@@ -21,6 +21,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// How the ids begin that are not the client's.
+pub(crate) const OWN_ID: &str = "own-";
+
 /// How long a test waits for a condition before it fails.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -396,7 +399,9 @@ impl Contents {
             let action: Value = serde_json::from_str(action).ok()?;
             let document: Value = serde_json::from_str(lines.next()?).ok()?;
             let index = action["create"]["_index"].as_str()?.to_owned();
-            let id = action["create"]["_id"].as_str()?.to_owned();
+            // Engines give a document without an id one of their own.
+            let own = || Some(format!("{OWN_ID}{}", self.documents.len()));
+            let id = action["create"]["_id"].as_str().map(str::to_owned).or_else(own)?;
             let ruled = || self.rule.as_ref().and_then(|rule| rule(&index, &id, &document));
             let key = (index.clone(), id.clone());
             let is_there = self.documents.contains_key(&key);

@@ -87,6 +87,20 @@ async fn what_is_sent_is_stored_and_sent_again_is_there_already() {
 }
 
 #[tokio::test]
+async fn an_engine_that_wants_a_type_gets_it_at_once_and_from_then_on() {
+    let fake = FakeBulk::start().await;
+    let missing = "Validation Failed: 1: type is missing;2: type is missing;";
+    let error = json!({"type": "action_request_validation_exception", "reason": missing});
+    fake.answer(whole(400, &json!({"error": error, "status": 400})));
+    let destination = of(&fake);
+    assert_eq!(destination.send(&mut batch(2)).await, Answer::Items(vec![CREATED, CREATED]));
+    assert_eq!(destination.send(&mut batch(2)).await, Answer::Items(vec![PRESENT, PRESENT]));
+    let typed: Vec<_> =
+        fake.requests().iter().map(|seen| seen.uri.to_string().contains("&type=_doc")).collect();
+    assert_eq!(typed, [false, true, true]);
+}
+
+#[tokio::test]
 async fn each_item_gets_its_own_verdict() {
     let fake = FakeBulk::start().await;
     let never = "operation_bytes=9, max_coordinating_and_primary_bytes=8";

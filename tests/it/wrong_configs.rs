@@ -33,6 +33,8 @@ const CASES: &[Case] = &[
     (REST, "name = \"rest\"\nlog_groups = \"*\"", "did you mean `log_group`?"),
     (URL, "url = \"https://a\"\nbulk.max_size = \"5MiB\"", "did you mean `max_body`?"),
     ("search.opensearch]", "search.opensaerch]", "did you mean `opensearch`?"),
+    (URL, "url = \"https://a\"\nengine = \"serverless\"", "`opensearch_serverless`"),
+    (URL, "url = \"https://a\"\nids = \"no\"", "true or false"),
     // Streams.
     (REGION, "start = \"yesterday\"", "trim_horizon"),
     (REGION, "read = \"fan_out\"", "`poll`"),

@@ -150,10 +150,16 @@ async fn documents(search: &OpenSearch, pattern: &str) -> HashMap<String, Map<St
 }
 
 /// The fields of the index that has most, counted as engines do for their limit.
-async fn fields(search: &OpenSearch, pattern: &str) -> usize {
+pub(crate) async fn fields(search: &OpenSearch, pattern: &str) -> usize {
     let answer = search.get(&format!("{pattern}/_mapping")).await;
     let indices = answer.body.as_object().unwrap().values();
-    indices.map(|index| fields_in(&index["mappings"])).max().unwrap()
+    indices.map(|index| fields_in(mapping(index))).max().unwrap()
+}
+
+/// Elasticsearch 6 has it under a type.
+pub(crate) fn mapping(index: &Value) -> &Value {
+    let mappings = &index["mappings"];
+    mappings.get("_doc").unwrap_or(mappings)
 }
 
 fn fields_in(mapping: &Value) -> usize {

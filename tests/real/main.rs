@@ -13,6 +13,7 @@ mod bulk_answers;
 mod cloudtrail_documents;
 mod daemon_metrics;
 mod dead_letters;
+mod engines;
 mod envelopes;
 #[path = "../it/facts.rs"]
 mod facts;

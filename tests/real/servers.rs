@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use botocore::signed_by_botocore;
 pub(crate) use kinesis::Kinesis;
-pub(crate) use opensearch::OpenSearch;
+pub(crate) use opensearch::{Engine, OpenSearch};
 pub(crate) use promtool::{promtool_complaints, promtool_on_rules};
 
 /// A cold start takes 6 s on an idle machine and 20 s beside a compiler.

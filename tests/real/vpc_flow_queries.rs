@@ -30,17 +30,70 @@ struct Line {
     text: String,
 }
 
-/// The lines of the facts and our own; `None` (said loudly) when there are no facts.
-fn lines() -> Option<Vec<Line>> {
-    let facts = fact("vpcflow/vpcflow_lines.ndjson")?;
-    let facts = facts.lines().map(|line| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        let text = |key: &str| line[key].as_str().unwrap().to_owned();
-        Line { format: text("format"), text: text("line") }
-    });
-    let own = OWN_LINES.iter().map(|text| (OWN_FORMAT, *text));
-    let own = own.map(|(format, text)| Line { format: format.to_owned(), text: text.to_owned() });
-    Some(facts.chain(own).collect())
+/// The lines of the facts and our own, each once just now and once too long ago for the queries.
+pub(crate) struct Flows {
+    lines: Vec<Line>,
+    formats: Vec<String>,
+}
+
+impl Flows {
+    /// `None` (said loudly) when there are no facts.
+    pub(crate) fn read() -> Option<Self> {
+        let facts = fact("vpcflow/vpcflow_lines.ndjson")?;
+        let facts = facts.lines().map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let text = |key: &str| line[key].as_str().unwrap().to_owned();
+            Line { format: text("format"), text: text("line") }
+        });
+        let own = OWN_LINES.iter().map(|text| (OWN_FORMAT, *text));
+        let own =
+            own.map(|(format, text)| Line { format: format.to_owned(), text: text.to_owned() });
+        let lines: Vec<_> = facts.chain(own).collect();
+        let mut formats: Vec<_> = lines.iter().map(|line| line.format.clone()).collect();
+        formats.sort_unstable();
+        formats.dedup();
+        Some(Self { lines, formats })
+    }
+
+    /// One for each format, all to `vpc-flowlogs-*`.
+    pub(crate) fn routes(&self) -> String {
+        let routes = self.formats.iter().enumerate().map(|(number, format)| {
+            let parse = format!("parse.vpc_flow = \"{format}\"");
+            route(&format!("flow-{number}"), &parse, "vpc-flowlogs-%Y.%m.%d")
+        });
+        routes.collect()
+    }
+
+    /// The events that [`Self::put`] puts.
+    pub(crate) fn count(&self) -> u64 {
+        2 * self.lines.len() as u64
+    }
+
+    pub(crate) async fn put(&self, kinesis: &Kinesis, stream: &str, rng: &mut Rng) {
+        let now = Timestamp::now().0;
+        for (route, format) in self.formats.iter().enumerate() {
+            let own = self.lines.iter().enumerate().filter(|(_, line)| line.format == *format);
+            let events = own.flat_map(|(number, line)| {
+                let event = |number, age| LogEvent::new(number, now - age, &line.text);
+                [event(2 * number, 1_000), event(2 * number + 1, 20 * 60 * 1_000)]
+            });
+            put(kinesis, stream, &records(&format!("flow-{route}"), events.collect(), rng)).await;
+        }
+    }
+
+    /// The queries find what the lines say.
+    pub(crate) async fn assert_found(&self, search: &OpenSearch) {
+        search.refresh("vpc-flowlogs-*").await;
+        assert_eq!(search.count("vpc-flowlogs-*").await, self.count());
+        for case in cases() {
+            let expected = self.lines.iter().filter(|line| (case.finds)(line)).count();
+            let answer = search.post("vpc-flowlogs-*/_count", &json!({"query": case.query})).await;
+            let (found, all) = (&answer.body["count"], self.lines.len());
+            println!("{}: {found} found, {expected} of {all} lines", case.name);
+            assert!(expected > 0 && expected < all, "{} shows nothing", case.name);
+            assert_eq!(*found, expected, "{}: {answer:?}", case.name);
+        }
+    }
 }
 
 impl Line {
@@ -111,53 +164,21 @@ fn cases() -> [Case; 8] {
 
 #[tokio::test]
 async fn queries_by_action_address_port_size_and_time_find_the_right_flows() {
-    let Some(lines) = lines() else { return };
+    let Some(flows) = Flows::read() else { return };
     let Some(search) = OpenSearch::start().await else { return };
     let Some(kinesis) = Kinesis::start().await else { return };
     let stream = "flow-logs";
     kinesis.create_stream(stream, 1).await;
-    let mut formats: Vec<_> = lines.iter().map(|line| line.format.as_str()).collect();
-    formats.sort_unstable();
-    formats.dedup();
-    let name = |format: &str| format!("flow-{}", formats.binary_search(&format).unwrap());
-    let of = |format: &&str| {
-        let parse = format!("parse.vpc_flow = \"{format}\"");
-        route(&name(format), &parse, "vpc-flowlogs-%Y.%m.%d")
-    };
-    let routes: String = formats.iter().map(of).collect();
-    let rig = Rig::new(&kinesis, stream, &format!("url = \"{}\"", search.url()), &routes);
+    let destination = format!("url = \"{}\"", search.url());
+    let rig = Rig::new(&kinesis, stream, &destination, &flows.routes());
     let daemon = rig.start().await;
 
-    // Each line is there twice: just now, and too long ago for the queries.
-    let now = Timestamp::now().0;
-    let mut rng = Rng::with_seed(3);
-    for format in &formats {
-        let own = lines.iter().enumerate().filter(|(_, line)| line.format == *format);
-        let events = own.flat_map(|(number, line)| {
-            let event = |number, age| LogEvent::new(number, now - age, &line.text);
-            [event(2 * number, 1_000), event(2 * number + 1, 20 * 60 * 1_000)]
-        });
-        put(&kinesis, stream, &records(&name(format), events.collect(), &mut rng)).await;
-    }
-    let all = 2 * lines.len() as u64;
-    let metrics = daemon.settled(all).await;
-    assert_eq!(metrics.sum("logweir_events_delivered_total", &[("result", "created")]), all);
+    flows.put(&kinesis, stream, &mut Rng::with_seed(3)).await;
+    let metrics = daemon.settled(flows.count()).await;
+    let created = metrics.sum("logweir_events_delivered_total", &[("result", "created")]);
+    assert_eq!(created, flows.count());
     assert_eq!(metrics.sum("logweir_parse_errors_total", &[]), 4, "two lines, each twice");
     assert_eq!(daemon.errors(), Vec::<Value>::new());
     daemon.stop().await;
-
-    search.refresh("vpc-flowlogs-*").await;
-    assert_eq!(search.count("vpc-flowlogs-*").await, all);
-    for case in cases() {
-        let expected = lines.iter().filter(|line| (case.finds)(line)).count();
-        let answer = search.post("vpc-flowlogs-*/_count", &json!({"query": case.query})).await;
-        println!(
-            "{}: {} found, {expected} of {} lines",
-            case.name,
-            answer.body["count"],
-            lines.len()
-        );
-        assert!(expected > 0 && expected < lines.len(), "{} shows nothing", case.name);
-        assert_eq!(answer.body["count"], expected, "{}: {answer:?}", case.name);
-    }
+    flows.assert_found(&search).await;
 }

@@ -19,6 +19,10 @@ use super::auth::config::AuthConfig;
 pub struct OpenSearchConfig {
     /// The nodes, or whatever is in front of them; at least one.
     pub urls: Vec<NodeUrl>,
+    /// How we know which engine it is.
+    pub engine: EngineConfig,
+    /// Whether documents get ids of ours, by which the engine can tell a second copy.
+    pub ids: bool,
     /// How we say who we are.
     pub auth: AuthConfig,
     /// Certificates to trust besides the system's, in PEM.
@@ -35,6 +39,18 @@ pub struct OpenSearchConfig {
     pub index: IndexSettings,
     /// Whether a flood of refused events holds its route.
     pub dead_letter_breaker: Switch,
+}
+
+/// How we know which engine it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineConfig {
+    /// By asking it.
+    #[default]
+    Detect,
+    /// It is a collection of Amazon OpenSearch Serverless, which cannot be asked.
+    #[serde(rename = "opensearch_serverless")]
+    OpenSearchServerless,
 }
 
 /// A certificate that shows who we are, and its private key, both in PEM.
@@ -279,6 +295,10 @@ struct Table {
     url: Option<NodeUrl>,
     urls: Option<Vec<NodeUrl>>,
     #[serde(default)]
+    engine: EngineConfig,
+    #[serde(default = "yes")]
+    ids: bool,
+    #[serde(default)]
     auth: AuthConfig,
     ca_file: Option<PathBuf>,
     client_cert_file: Option<PathBuf>,
@@ -296,6 +316,10 @@ struct Table {
     keep: Option<Period>,
     #[serde(default)]
     dead_letter_breaker: Switch,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A large body takes a busy engine seconds; much longer means that it hangs.
@@ -332,6 +356,8 @@ impl TryFrom<Table> for OpenSearchConfig {
         };
         Ok(Self {
             urls,
+            engine: table.engine,
+            ids: table.ids,
             auth: table.auth,
             ca_file: table.ca_file,
             client_certificate,
@@ -368,6 +394,7 @@ mod tests {
             (Templates::Install, Switch::On)
         );
         assert!(matches!(config.auth, AuthConfig::None));
+        assert_eq!((config.engine, config.ids), (EngineConfig::Detect, true));
     }
 
     #[test]
@@ -379,7 +406,8 @@ mod tests {
              client_key_file = '/etc/us.key'\n\
              bulk = { max_body = '8MiB', max_in_flight = 2, compression = 'gzip' }\n\
              timeout = '2m'\ntemplates = 'manual'\nshards = 2\nreplicas = 0\n\
-             refresh_interval = '30s'\nkeep = '30d'\ndead_letter_breaker = 'off'",
+             refresh_interval = '30s'\nkeep = '30d'\ndead_letter_breaker = 'off'\n\
+             engine = 'opensearch_serverless'\nids = false",
         )
         .unwrap();
         let url = config.urls[1].at("/_bulk", Some("filter_path=errors"));
@@ -388,6 +416,7 @@ mod tests {
         assert_eq!(config.bulk.compression, Compression::Gzip);
         assert_eq!(config.index.keep.map(|keep| keep.0.as_secs()), Some(30 * 86_400));
         assert_eq!(config.warnings().len(), 2);
+        assert_eq!((config.engine, config.ids), (EngineConfig::OpenSearchServerless, false));
         assert!(read("url = 'http://a'\nauth = 'none'").unwrap().warnings().is_empty());
         let signed = "url = 'http://a'\nauth.sigv4 = { region = 'eu-west-1' }";
         assert!(read(signed).unwrap().warnings().is_empty());

@@ -1,11 +1,14 @@
 //! Which engine answers, and what it can do for us.
+//!
+//! Every engine gets the same documents by the same bulk lines. What differs is the templates, and
+//! who deletes old indices.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// An engine as `GET /` describes it.
+/// An engine as `GET /` describes it, or as the configuration does where it cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
     product: Product,
@@ -15,6 +18,8 @@ pub struct Engine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Product {
     OpenSearch,
+    /// Amazon's collections, which do not answer `GET /` and have no version.
+    OpenSearchServerless,
     /// Elasticsearch with its own licence, which brings `flattened` and lifecycles.
     Elasticsearch,
     /// Elastic's serverless projects: `flattened`, but lifecycles are not ours to set.
@@ -35,7 +40,12 @@ pub enum TemplateApi {
     Composable,
     /// `_template`: all that match apply, in their order.
     Legacy,
+    /// The same, with the mapping under a type.
+    Typed,
 }
+
+/// The type of all documents, where documents have one: later engines take it for none.
+pub const TYPE: &str = "_doc";
 
 /// Who deletes old indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +62,8 @@ pub enum EngineError {
     /// It does not look like one.
     #[error("the answer to `GET /` is not that of OpenSearch or Elasticsearch")]
     Unknown,
-    /// Before typeless indices.
-    #[error("{0} is too old: templates need Elasticsearch 7.0 or any OpenSearch")]
+    /// Before types may be called `_doc`.
+    #[error("{0} is too old: it must be Elasticsearch 6.2 or newer, or any OpenSearch")]
     TooOld(String),
 }
 
@@ -83,10 +93,16 @@ impl Engine {
             (_, _) => Product::PlainElasticsearch,
         };
         let engine = Self { product, version };
-        if product != Product::OpenSearch && version < Version(7, 0, 0) {
+        if product != Product::OpenSearch && version < Version(6, 2, 0) {
             return Err(EngineError::TooOld(engine.to_string()));
         }
         Ok(engine)
+    }
+
+    /// A collection of OpenSearch Serverless.
+    #[must_use]
+    pub fn opensearch_serverless() -> Self {
+        Self { product: Product::OpenSearchServerless, version: Version(0, 0, 0) }
     }
 
     /// How it maps an object that may hold anything, so that no two documents can conflict.
@@ -106,7 +122,8 @@ impl Engine {
                 json!({"type": "flattened", "depth_limit": 20, "ignore_above": 8191})
             }
             Product::OpenSearch | Product::Elasticsearch | Product::ElasticServerless => ignored(),
-            Product::PlainElasticsearch => ignored(),
+            // What a collection runs on is not said, and changes without notice.
+            Product::OpenSearchServerless | Product::PlainElasticsearch => ignored(),
         }
     }
 
@@ -114,14 +131,23 @@ impl Engine {
     #[must_use]
     pub fn template_api(&self) -> TemplateApi {
         match self.product {
-            Product::OpenSearch | Product::ElasticServerless => TemplateApi::Composable,
-            Product::Elasticsearch | Product::PlainElasticsearch => {
-                if self.version >= Version(7, 8, 0) {
-                    TemplateApi::Composable
-                } else {
-                    TemplateApi::Legacy
-                }
+            Product::OpenSearch | Product::OpenSearchServerless | Product::ElasticServerless => {
+                TemplateApi::Composable
             }
+            Product::Elasticsearch | Product::PlainElasticsearch => match self.version {
+                version if version >= Version(7, 8, 0) => TemplateApi::Composable,
+                version if version >= Version(7, 0, 0) => TemplateApi::Legacy,
+                _ => TemplateApi::Typed,
+            },
+        }
+    }
+
+    /// Whether shards, replicas and refreshing are ours to set.
+    #[must_use]
+    pub fn takes_settings(&self) -> bool {
+        match self.product {
+            Product::OpenSearch | Product::Elasticsearch | Product::PlainElasticsearch => true,
+            Product::OpenSearchServerless | Product::ElasticServerless => false,
         }
     }
 
@@ -132,9 +158,8 @@ impl Engine {
             Product::OpenSearch => Some(Lifecycle::Ism),
             // Before 7.16 a policy takes no `_meta`: we could not tell ours from yours.
             Product::Elasticsearch if self.version >= Version(7, 16, 0) => Some(Lifecycle::Ilm),
-            Product::Elasticsearch | Product::ElasticServerless | Product::PlainElasticsearch => {
-                None
-            }
+            Product::OpenSearchServerless | Product::ElasticServerless => None,
+            Product::Elasticsearch | Product::PlainElasticsearch => None,
         }
     }
 }
@@ -143,6 +168,7 @@ impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.product {
             Product::OpenSearch => "OpenSearch",
+            Product::OpenSearchServerless => return f.write_str("OpenSearch Serverless"),
             Product::Elasticsearch => "Elasticsearch",
             Product::ElasticServerless => "Elasticsearch Serverless",
             Product::PlainElasticsearch => "Elasticsearch (without x-pack)",
@@ -182,7 +208,7 @@ mod tests {
             |number| json!({"distribution": "opensearch", "number": number}),
             |number, flavor| json!({"number": number, "build_flavor": flavor}),
         );
-        use TemplateApi::{Composable, Legacy};
+        use TemplateApi::{Composable, Legacy, Typed};
         for (version, open, api, lifecycle) in [
             (os("3.8.0"), "flat_object", Composable, Some(Lifecycle::Ism)),
             (os("2.18.0"), "flat_object", Composable, Some(Lifecycle::Ism)),
@@ -193,6 +219,10 @@ mod tests {
             (es("7.10.2", "oss"), "object", Composable, None),
             // OpenSearch in compatibility mode says no more than this.
             (json!({"number": "7.10.2"}), "object", Composable, None),
+            (es("7.0.0", "default"), "object", Legacy, None),
+            (es("6.8.23", "oss"), "object", Typed, None),
+            (es("6.2.0", "default"), "object", Typed, None),
+            (os("1.0.0"), "object", Composable, Some(Lifecycle::Ism)),
         ] {
             let engine = engine(version.clone()).unwrap();
             assert_eq!(engine.open_object()["type"], open, "{version}");
@@ -202,8 +232,8 @@ mod tests {
 
     #[test]
     fn what_is_no_engine_or_too_old_is_said_so() {
-        let error = engine(json!({"number": "6.7.2", "build_flavor": "oss"})).unwrap_err();
-        assert!(error.to_string().contains("6.7.2"), "{error}");
+        let error = engine(json!({"number": "6.1.4", "build_flavor": "oss"})).unwrap_err();
+        assert!(error.to_string().contains("6.1.4"), "{error}");
         assert_eq!(engine(json!({"number": "latest"})), Err(EngineError::Unknown));
         assert_eq!(Engine::read(b"<html>"), Err(EngineError::Unknown));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use reqwest::Method;
 use url::Url;
 
@@ -13,6 +14,7 @@ use crate::destination::{
 use crate::telemetry::chain::Chain;
 
 pub mod auth;
+pub mod bulk_query;
 pub mod config;
 pub mod engine;
 pub mod nodes;
@@ -24,14 +26,11 @@ pub mod template;
 mod tls;
 pub mod verdict;
 
+use bulk_query::BulkQuery;
 use config::{BuildError, OpenSearchConfig};
 use nodes::{NodeId, Nodes};
 use request::{CallError, Http, Reply};
 use verdict::{Failure, judge_request};
-
-/// Errors keep their text, but of an item that was stored only the status comes back: a tenth of
-/// the bytes. Every item keeps its place.
-const FILTER: &str = "filter_path=errors,items.*.status,items.*.error";
 
 /// A cluster that takes bulk requests.
 #[derive(Debug)]
@@ -39,6 +38,7 @@ pub struct OpenSearch {
     config: OpenSearchConfig,
     http: Http,
     nodes: Mutex<Nodes>,
+    bulk_query: BulkQuery,
     clock: Clock,
 }
 
@@ -50,7 +50,8 @@ impl OpenSearch {
     pub fn build(config: OpenSearchConfig, clock: Clock) -> Result<Self, BuildError> {
         let http = Http::build(&config)?;
         let nodes = Mutex::new(Nodes::new(config.urls.len()));
-        Ok(Self { config, http, nodes, clock })
+        let bulk_query = BulkQuery::new(config.engine);
+        Ok(Self { config, http, nodes, bulk_query, clock })
     }
 
     /// Its configuration.
@@ -74,7 +75,7 @@ impl OpenSearch {
         &self,
         method: Method,
         (path, query): (&str, Option<&str>),
-        content: Option<(&'static str, bytes::Bytes)>,
+        content: Option<(&'static str, Bytes)>,
     ) -> Result<Reply, (String, CallError)> {
         let node = self.with_nodes(|nodes| nodes.pick(self.clock.now()));
         let url = self.url(node, path, query);
@@ -91,6 +92,25 @@ impl OpenSearch {
         result.map_err(|error| (host, error))
     }
 
+    /// Sends a bulk request, a second time when it must be asked otherwise.
+    async fn bulk(&self, body: Bytes) -> Result<Reply, (String, CallError)> {
+        let (asked, query) = self.bulk_query.now();
+        let reply = self.post_bulk(query.as_deref(), body.clone()).await?;
+        if !self.bulk_query.learn(asked, &reply) {
+            return Ok(reply);
+        }
+        let (_, query) = self.bulk_query.now();
+        self.post_bulk(query.as_deref(), body).await
+    }
+
+    async fn post_bulk(
+        &self,
+        query: Option<&str>,
+        body: Bytes,
+    ) -> Result<Reply, (String, CallError)> {
+        self.call(Method::POST, ("/_bulk", query), Some(("application/x-ndjson", body))).await
+    }
+
     #[expect(clippy::indexing_slicing, reason = "`Nodes` counts the urls, which are never empty")]
     fn url(&self, NodeId(node): NodeId, path: &str, query: Option<&str>) -> Url {
         self.config.urls[node].at(path, query)
@@ -99,16 +119,15 @@ impl OpenSearch {
 
 impl Destination for OpenSearch {
     fn framing(&self) -> Framing {
-        Framing::Bulk
+        if self.config.ids { Framing::Bulk } else { Framing::BulkWithoutIds }
     }
 
     fn deduplicates(&self) -> bool {
-        true
+        self.config.ids
     }
 
     async fn send(&self, batch: &mut Batch) -> Answer {
-        let content = Some(("application/x-ndjson", batch.body()));
-        match self.call(Method::POST, ("/_bulk", Some(FILTER)), content).await {
+        match self.bulk(batch.body()).await {
             Ok(reply) => read(&reply, batch),
             Err((host, error)) => Answer::Whole(no_answer(&host, &error)),
         }

@@ -13,7 +13,7 @@ use crate::route::{IndexTemplate, Placed};
 use crate::units::Period;
 
 use super::config::IndexSettings;
-use super::engine::{Engine, Lifecycle, TemplateApi, Version};
+use super::engine::{Engine, Lifecycle, TYPE, TemplateApi, Version};
 use super::template::{Merged, Pattern, dated_patterns, hash, policy};
 
 /// A route that writes to this destination.
@@ -107,13 +107,27 @@ impl Plan {
             let mut part = Part { engine, settings, version, pattern, targets, plan: &mut plan };
             part.add();
         }
+        plan.note_what_is_not_ours(engine, settings);
+        plan
+    }
+}
+
+impl Plan {
+    fn note_what_is_not_ours(&mut self, engine: &Engine, settings: &IndexSettings) {
         if settings.keep.is_some() && engine.lifecycle().is_none() {
-            plan.notes.push(format!(
+            self.notes.push(format!(
                 "`keep` does nothing at {engine}: it needs OpenSearch with Index State Management \
                  or Elasticsearch 7.16 or newer; delete old indices yourself"
             ));
         }
-        plan
+        let IndexSettings { shards, replicas, refresh_interval, keep: _ } = settings;
+        let is_any = shards.is_some() || replicas.is_some() || refresh_interval.is_some();
+        if is_any && !engine.takes_settings() {
+            self.notes.push(format!(
+                "`shards`, `replicas` and `refresh_interval` do nothing at {engine}, which decides \
+                 them itself"
+            ));
+        }
     }
 }
 
@@ -187,6 +201,9 @@ impl Stamp {
         let place = match kind {
             Kind::Template(TemplateApi::Composable) => Some(body),
             Kind::Template(TemplateApi::Legacy) => body.get_mut("mappings"),
+            Kind::Template(TemplateApi::Typed) => {
+                body.get_mut("mappings").and_then(|mappings| mappings.get_mut(TYPE))
+            }
             Kind::Policy(Lifecycle::Ilm) => body.get_mut("policy"),
             Kind::Policy(Lifecycle::Ism) => {
                 if let Some(description) = body.pointer_mut("/policy/description") {
@@ -209,6 +226,9 @@ impl Stamp {
                 answer.pointer("/index_templates/0/index_template/_meta")
             }
             Kind::Template(TemplateApi::Legacy) => answer.get(name)?.pointer("/mappings/_meta"),
+            Kind::Template(TemplateApi::Typed) => {
+                answer.get(name)?.get("mappings")?.get(TYPE)?.get("_meta")
+            }
             Kind::Policy(Lifecycle::Ilm) => answer.get(name)?.pointer("/policy/_meta"),
             Kind::Policy(Lifecycle::Ism) => {
                 return Self::read_text(answer.pointer("/policy/description")?.as_str()?);
@@ -241,7 +261,7 @@ impl Step {
     pub fn path(&self) -> String {
         let folder = match self.kind {
             Kind::Template(TemplateApi::Composable) => "_index_template",
-            Kind::Template(TemplateApi::Legacy) => "_template",
+            Kind::Template(TemplateApi::Legacy | TemplateApi::Typed) => "_template",
             Kind::Policy(Lifecycle::Ism) => "_plugins/_ism/policies",
             Kind::Policy(Lifecycle::Ilm) => "_ilm/policy",
         };

@@ -8,7 +8,7 @@ use crate::event::RouteId;
 use crate::telemetry::chain::Chain;
 
 use super::OpenSearch;
-use super::config::Templates;
+use super::config::{EngineConfig, Templates};
 use super::engine::{Engine, EngineError, Lifecycle};
 use super::plan::{Decision, Done, Kind, Plan, Problem, Step, Target};
 use super::request::{CallError, Reply};
@@ -68,11 +68,15 @@ pub enum SetupError {
 }
 
 impl OpenSearch {
-    /// Asks which engine this is.
+    /// Asks which engine this is, unless the configuration says so.
     ///
     /// # Errors
     /// No answer, a refusal, or no engine that we know.
     pub async fn engine(&self) -> Result<Engine, SetupError> {
+        match self.config().engine {
+            EngineConfig::Detect => {}
+            EngineConfig::OpenSearchServerless => return Ok(Engine::opensearch_serverless()),
+        }
         let reply = self.ask(Method::GET, ("/", None), None).await?;
         if reply.status != 200 {
             return Err(refused("/", &reply));

@@ -12,7 +12,7 @@ use crate::parse::{Field, FieldType, Schema};
 use crate::units::Period;
 
 use super::config::IndexSettings;
-use super::engine::{Engine, Lifecycle, TemplateApi};
+use super::engine::{Engine, Lifecycle, TYPE, TemplateApi};
 
 /// Lucene takes terms of up to 32,766 bytes; this counts characters of up to 4 bytes. Longer text
 /// stays in the document and is not indexed, so it never refuses one.
@@ -132,7 +132,8 @@ impl Merged {
             insert(&mut properties, &field.name, mapping(engine, field));
         }
         let mappings = json!({"dynamic": self.dynamic, "properties": properties});
-        let settings = index_settings(settings, policy);
+        let own = if engine.takes_settings() { settings } else { &IndexSettings::default() };
+        let settings = index_settings(own, policy);
         wrap(engine.template_api(), &self.pattern, &settings, mappings)
     }
 }
@@ -216,13 +217,18 @@ fn wrap(
             "priority": pattern.priority(),
             "template": {"settings": {"index": settings}, "mappings": mappings},
         }),
-        TemplateApi::Legacy => json!({
-            "index_patterns": [pattern.as_str()],
-            "order": pattern.priority(),
-            "settings": {"index": settings},
-            "mappings": mappings,
-        }),
+        TemplateApi::Legacy => legacy(pattern, settings, mappings),
+        TemplateApi::Typed => legacy(pattern, settings, json!({TYPE: mappings})),
     }
+}
+
+fn legacy(pattern: &Pattern, settings: &Map<String, Value>, mappings: Value) -> Value {
+    json!({
+        "index_patterns": [pattern.as_str()],
+        "order": pattern.priority(),
+        "settings": {"index": settings},
+        "mappings": mappings,
+    })
 }
 
 /// The policy that deletes the indices of some patterns when they are `keep` old.

@@ -1,4 +1,4 @@
-//! A real OpenSearch, and the few requests that tests make beside the daemon's own.
+//! A real OpenSearch or Elasticsearch, and the few requests that tests make beside the daemon's own.
 
 use std::sync::Arc;
 
@@ -8,12 +8,21 @@ use tokio::sync::OnceCell;
 
 use super::{Kind, Server, skip};
 
-const KIND: Kind =
-    Kind { name: "opensearch", listening: "AbstractHttpServerTransport] publish_address {" };
+/// What can be had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Engine {
+    /// 3.8, which all tests use that do not ask for another.
+    OpenSearch3,
+    OpenSearch2,
+    Elasticsearch6,
+    Elasticsearch7,
+    /// With x-pack.
+    Elasticsearch8,
+}
 
 static SHARED: OnceCell<Option<Arc<Server>>> = OnceCell::const_new();
 
-/// An OpenSearch of one node, green or yellow.
+/// An engine of one node, green or yellow.
 pub(crate) struct OpenSearch {
     server: Arc<Server>,
     /// Not shared: a client's connections live in the runtime of the test that made it.
@@ -31,9 +40,21 @@ pub(crate) struct Answer {
 impl OpenSearch {
     /// The one that all tests of this binary share; `None` (said loudly) when it cannot be had.
     pub(crate) async fn start() -> Option<Self> {
-        let server = SHARED.get_or_init(|| async { Server::start(KIND).await.map(Arc::new) });
-        let Some(server) = server.await.clone() else {
-            skip(KIND.name);
+        let kind = Engine::OpenSearch3.kind();
+        let server = SHARED.get_or_init(|| async { Server::start(kind).await.map(Arc::new) });
+        Self::of(server.await.clone(), kind).await
+    }
+
+    /// One of the caller's own, which ends with what is returned; `None` (said loudly) when it
+    /// cannot be had.
+    pub(crate) async fn start_own(engine: Engine) -> Option<Self> {
+        let kind = engine.kind();
+        Self::of(Server::start(kind).await.map(Arc::new), kind).await
+    }
+
+    async fn of(server: Option<Arc<Server>>, kind: Kind) -> Option<Self> {
+        let Some(server) = server else {
+            skip(kind.name);
             return None;
         };
         let search = Self { server, http: Client::new() };
@@ -82,13 +103,45 @@ impl OpenSearch {
         answer.body["count"].as_u64().unwrap_or_else(|| panic!("could not count: {answer:?}"))
     }
 
+    /// What a search answers, as it came.
+    pub(crate) async fn search_text(&self, index: &str, body: &Value) -> String {
+        let (status, text) =
+            self.send_text(Method::POST, &format!("{index}/_search"), body.to_string()).await;
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
     async fn send(&self, method: Method, path: &str, body: String) -> Answer {
+        let (status, text) = self.send_text(method, path, body).await;
+        Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) }
+    }
+
+    async fn send_text(&self, method: Method, path: &str, body: String) -> (u16, String) {
         let url = format!("{}/{path}", self.url());
         let request = self.http.request(method, &url).header("content-type", "application/json");
         let request = if body.is_empty() || body == "null" { request } else { request.body(body) };
         let response = request.send().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
         let status = response.status().as_u16();
         let text = response.text().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
-        Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) }
+        (status, text)
+    }
+}
+
+impl Engine {
+    fn kind(self) -> Kind {
+        let (name, listening) = match self {
+            Self::OpenSearch3 => ("opensearch", "AbstractHttpServerTransport] publish_address {"),
+            Self::OpenSearch2 => ("opensearch-2", "AbstractHttpServerTransport] publish_address {"),
+            Self::Elasticsearch6 => {
+                ("elasticsearch-6", "Netty4HttpServerTransport] [unknown] publish_address {")
+            }
+            Self::Elasticsearch7 => {
+                ("elasticsearch-7", "AbstractHttpServerTransport] publish_address {")
+            }
+            Self::Elasticsearch8 => {
+                ("elasticsearch-8", "AbstractHttpServerTransport] [real] publish_address {")
+            }
+        };
+        Kind { name, listening }
     }
 }

@@ -69,7 +69,9 @@ fn golden(file: &str, plan: &Plan) {
 /// A line for the request, one for the body, and one for each field.
 fn compact(step: &Step) -> String {
     let mut body = step.body().clone();
-    let fields = body.pointer_mut("/template/mappings/properties").map(Value::take);
+    let places = ["/template/mappings/properties", "/mappings/_doc/properties"];
+    let place = places.into_iter().find(|place| body.pointer(place).is_some());
+    let fields = place.and_then(|place| body.pointer_mut(place)).map(Value::take);
     let mut text = format!("PUT {}\n{body}\n", step.path());
     for (name, field) in fields.as_ref().and_then(Value::as_object).into_iter().flatten() {
         text.push_str(&format!("    {name}: {field}\n"));
@@ -85,6 +87,20 @@ fn the_requests_to_opensearch_3_are_those_of_the_sample() {
 #[test]
 fn the_requests_to_elasticsearch_8_are_those_of_the_sample() {
     golden("setup_elasticsearch_8.txt", &Plan::new(&elasticsearch(), &targets(), &keep(), "1.2.3"));
+}
+
+#[test]
+fn the_requests_to_elasticsearch_6_are_those_of_the_sample() {
+    let engine = engine(json!({"number": "6.7.2", "build_flavor": "oss"}));
+    let targets = &targets()[2..];
+    golden("setup_elasticsearch_6.txt", &Plan::new(&engine, targets, &keep(), "1.2.3"));
+}
+
+#[test]
+fn the_requests_to_opensearch_serverless_are_those_of_the_sample() {
+    let engine = Engine::opensearch_serverless();
+    let targets = &targets()[2..];
+    golden("setup_opensearch_serverless.txt", &Plan::new(&engine, targets, &keep(), "1.2.3"));
 }
 
 fn properties(step: &Step) -> &Value {
