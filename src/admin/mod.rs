@@ -21,6 +21,7 @@ use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
+use crate::dead_letter::sqlite::LetterStore;
 use crate::delivery::PoolStatus;
 use crate::event::{DestinationName, Moment};
 use crate::kinesis::SourceHandle;
@@ -47,6 +48,8 @@ pub struct View {
     pub names: Names,
     /// What is read.
     pub sources: Vec<SourceHandle>,
+    /// Whether dead letters can be stored.
+    pub letters: LetterStore,
     /// What the delivery pools hold.
     pub pools: Vec<(DestinationName, Arc<PoolStatus>)>,
     /// The daemon's clock.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::destination::HoldReason;
 use crate::event::{DestinationId, RouteId};
 use crate::kinesis::SourceStatus;
 
@@ -73,6 +74,10 @@ impl Summary {
         let accounts = view.ledger.snapshot();
         let sources: Vec<_> = view.sources.iter().map(|source| source.status()).collect();
         let mut not_ready: Vec<_> = sources.iter().flat_map(not_ready).collect();
+        not_ready.extend(view.letters.trouble().map(|error| {
+            let remedy = HoldReason::DeadLetters.remedy();
+            format!("dead letters: what would become one waits, and its shard: {error}; {remedy}")
+        }));
         let mut destinations = BTreeMap::new();
         for (id, (name, status)) in (0..u16::MAX).map(DestinationId).zip(&view.pools) {
             let held: Vec<_> = status

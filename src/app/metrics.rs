@@ -10,6 +10,7 @@ use prometheus::{CounterVec, GaugeVec, IntGaugeVec, Opts};
 
 use crate::dead_letter::sqlite::LetterStore;
 use crate::decode::Undecodable;
+use crate::destination::HoldReason;
 use crate::event::DestinationName;
 use crate::fate::RefusalReason;
 use crate::memory::{BodyBudget, FetchBudget};
@@ -60,6 +61,15 @@ impl DaemonMetrics {
         let parked = self.parked_milliseconds.load(Ordering::Relaxed) as f64 / 1000.0;
         blocked.get_metric_with_label_values(&["encode"])?.inc_by(parked);
         all.extend(blocked.collect());
+        // As of all that waits for a person; of no destination alone.
+        let reason = HoldReason::DeadLetters.as_str();
+        let held = IntGaugeVec::new(
+            Opts::new("logweir_held", "Events waiting behind a hold, by its scope and reason."),
+            &["destination", "scope", "reason"],
+        )?;
+        let waits = i64::from(self.letters.trouble().is_some());
+        held.get_metric_with_label_values(&["", "dead_letters", reason])?.set(waits);
+        all.extend(held.collect());
         // A store that cannot be read is missing from the page, as it is from the disk.
         if let Ok(totals) = self.letters.totals_blocking() {
             let help = "Dead letters in the store, by reason.";

@@ -422,6 +422,7 @@ impl Parts {
             ledger: Arc::clone(&self.ledger),
             names: self.names.clone(),
             sources,
+            letters: self.letters.clone(),
             pools: self.statuses.clone(),
             clock: self.clock,
             shutdown: self.shutdown.clone(),

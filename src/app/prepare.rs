@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::delivery::Closed;
+use crate::destination::HoldReason;
 use crate::destination::opensearch::OpenSearch;
 use crate::destination::opensearch::plan::{Problem, Target};
 use crate::event::{DestinationId, RouteId};
@@ -40,9 +41,9 @@ pub(super) async fn templates(
     }
 }
 
-fn by_route(problems: Vec<Problem>) -> BTreeMap<RouteId, String> {
-    let routes = problems.into_iter().flat_map(|Problem { routes, error }| {
-        routes.into_iter().map(move |route| (route, error.clone()))
+fn by_route(problems: Vec<Problem>) -> BTreeMap<RouteId, (HoldReason, String)> {
+    let routes = problems.into_iter().flat_map(|Problem { routes, error, reason }| {
+        routes.into_iter().map(move |route| (route, (reason, error.clone())))
     });
     routes.collect()
 }

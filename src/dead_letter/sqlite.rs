@@ -1,6 +1,7 @@
 //! The dead-letter store in the state file.
 
 use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::types::Value;
@@ -8,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 
 use crate::event::Timestamp;
 use crate::state::{Durability, State, StateError};
+use crate::telemetry::chain::Chain;
 
 use super::{DeadLettersConfig, Letter};
 
@@ -19,6 +21,8 @@ const DROP_STEP: usize = 1_000;
 pub struct LetterStore {
     state: State,
     config: DeadLettersConfig,
+    /// Why the last write failed, until one succeeds: what could not be written is tried again.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// What went wrong with the store.
@@ -90,7 +94,19 @@ impl LetterStore {
     /// The letters in `state`.
     #[must_use]
     pub fn new(state: State, config: DeadLettersConfig) -> Self {
-        Self { state, config }
+        Self { state, config, trouble: Arc::default() }
+    }
+
+    /// Why letters cannot be stored now; what would become one waits, and its shard with it.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note<T>(&self, result: Result<T, LetterStoreError>) -> Result<T, LetterStoreError> {
+        let trouble = result.as_ref().err().map(|error| Chain(error).to_string());
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        result
     }
 
     /// Stores letters, all or none; they are on the disk when it returns. A letter that is there
@@ -99,6 +115,10 @@ impl LetterStore {
     /// # Errors
     /// Nothing was stored: `Full`, or the state file refused.
     pub fn write_blocking(&self, letters: &[Letter]) -> Result<(), LetterStoreError> {
+        self.note(self.write_within_limit(letters))
+    }
+
+    fn write_within_limit(&self, letters: &[Letter]) -> Result<(), LetterStoreError> {
         let rows = to_json(letters)?;
         if let Some(limit) = self.config.max_size {
             let more: u64 = rows.iter().map(|(_, json)| json.len() as u64).sum();
@@ -117,7 +137,7 @@ impl LetterStore {
     /// # Errors
     /// Nothing was stored.
     pub fn rewrite_blocking(&self, letters: &[Letter]) -> Result<(), LetterStoreError> {
-        self.upsert_all(&to_json(letters)?)
+        self.note(to_json(letters).and_then(|rows| self.upsert_all(&rows)))
     }
 
     fn upsert_all(&self, rows: &[(&Letter, String)]) -> Result<(), LetterStoreError> {
@@ -388,7 +408,7 @@ mod tests {
     }
 
     fn letter(number: u32, reason: &'static str) -> Letter {
-        let acks = std::sync::Arc::default();
+        let acks = Arc::default();
         Letter::undecodable(record(&acks, number, b"x").record(), reason, "broken")
     }
 
@@ -431,8 +451,10 @@ mod tests {
         store.write_blocking(&[letter(1, "gzip")]).unwrap();
         let error = store.write_blocking(&[letter(2, "gzip")]).unwrap_err();
         assert!(error.to_string().contains("replay or drop"), "{error}");
+        assert!(store.trouble().unwrap().contains("replay or drop"));
         assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), 1);
         store.write_blocking(&[letter(2, "gzip")]).unwrap();
+        assert_eq!(store.trouble(), None);
     }
 
     #[test]

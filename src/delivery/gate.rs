@@ -8,7 +8,7 @@ use crate::destination::{Hold, HoldReason, HoldScope};
 use crate::event::{Moment, RouteId};
 
 /// The routes that must wait, each with what is wrong; `None` until that is known.
-pub type Closed = Option<BTreeMap<RouteId, String>>;
+pub type Closed = Option<BTreeMap<RouteId, (HoldReason, String)>>;
 
 /// What waits for routes to be opened.
 #[derive(Debug, Default)]
@@ -30,10 +30,10 @@ impl Gate {
         let Some(closed) = closed else { return Vec::new() };
         self.known = true;
         let before = std::mem::take(&mut self.closed);
-        for (route, error) in closed {
+        for (route, (reason, error)) in closed {
             let since = before.get(route).map_or(now, |(_, since)| *since);
             let scope = HoldScope::Route(*route);
-            let hold = Hold { scope, reason: HoldReason::TemplateMissing, error: error.clone() };
+            let hold = Hold { scope, reason: *reason, error: error.clone() };
             self.closed.insert(*route, (hold, since));
         }
         std::mem::take(&mut self.waiting)

@@ -184,6 +184,8 @@ reasons! {
         Breaker = "breaker",
         /// The index template could not be installed.
         TemplateMissing = "template_missing",
+        /// The engine does not answer, so nobody knows whether its index templates are there.
+        Unreachable = "unreachable",
         /// The disk of a file destination is full.
         DiskFull = "disk_full",
         /// The file of a file destination cannot be written.
@@ -246,6 +248,7 @@ impl HoldReason {
             Self::AllRefused => "read the error: a proxy, a firewall or the URL may be wrong",
             Self::Breaker => "compare the index template with the documents: run `logweir setup`",
             Self::TemplateMissing => "run `logweir setup` with rights to put index templates",
+            Self::Unreachable => "check the URL, the network, and whether the cluster runs",
             Self::DiskFull => "make room on the disk of the file",
             Self::FileUnusable => "make the file a writable SQLite file, or move it away",
             Self::DeadLetters => "replay or drop dead letters, or make room on the state disk",

@@ -389,7 +389,9 @@ impl Bench {
             None => self.shared.letters.write_blocking(&letter),
         };
         if let Err(error) = written {
-            error!(error = %Chain(&error), "could not store a dead letter: its record waits");
+            let (shard, sequence_number) = (&record.place.shard, &record.sequence_number);
+            let error = Chain(&error);
+            error!(%shard, %sequence_number, %error, "could not store a dead letter: its record waits");
             self.letters_again = self.shared.clock.now().after(LETTER_RETRY);
             return Pass::Park(Place::Letters, work.next_event);
         }

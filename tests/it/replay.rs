@@ -222,3 +222,42 @@ async fn beside_a_daemon_it_says_who_has_the_state() {
     assert!(said.contains(&pid), "{said}");
     stop(daemon).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_cannot_be_stored_are_seen_and_go_on_when_there_is_room() {
+    let small = Small::new("").await;
+    small.configure(&format!(
+        "\n[dead_letters]\nmax_size = \"1KiB\"\n{}",
+        route("app", "/app/*", "json")
+    ));
+    for _ in 0..3 {
+        small.put("no envelope");
+    }
+    let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = small.command(&["run"]);
+    let daemon = command.env("LOGWEIR_HTTP_LISTEN", listen.to_string());
+    let daemon = daemon.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("http://{listen}{path}")).await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    };
+    let waiting = async {
+        loop {
+            match get("/health/ready").await {
+                Some((503, text)) if text.contains("dead letters") => return text,
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    let text = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+    assert!(text.contains("dead_letters.max_size") && text.contains("replay or drop"), "{text}");
+    let (_, metrics) = get("/metrics").await.unwrap();
+    let held = "logweir_held{destination=\"\",reason=\"dead_letters\",scope=\"dead_letters\"} 1";
+    assert!(metrics.contains(held), "{metrics}");
+    assert_eq!(get("/health/live").await.unwrap().0, 200);
+    while get("/health/ready").await.unwrap().0 != 200 {
+        assert_eq!(small.ask(&["dead-letter", "drop", "--yes"]).await.0, Some(0));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    stop(daemon).await;
+}

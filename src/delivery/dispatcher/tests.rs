@@ -128,14 +128,15 @@ fn nothing_is_sent_before_it_is_known_which_routes_may_be() {
     run.run(10, all_created);
     assert_eq!((run.sent, run.dispatcher.is_empty()), (0, false));
 
-    let closed = Some([(RouteId(0), "no right to put templates".to_owned())].into());
+    let closed = Some([(RouteId(0), (HoldReason::TemplateMissing, "no right".to_owned()))].into());
     run.dispatcher.close(run.now, &closed);
     run.run(10, all_created);
     let held: Vec<_> = run.dispatcher.holds().map(|(hold, _, n)| (hold.reason, n)).collect();
     assert_eq!((run.sent, held), (0, vec![(HoldReason::TemplateMissing, 4)]));
     assert!(!run.dispatcher.is_empty());
 
-    run.dispatcher.close(run.now, &Some([(RouteId(1), String::new())].into()));
+    run.dispatcher
+        .close(run.now, &Some([(RouteId(1), (HoldReason::Unreachable, String::new()))].into()));
     run.run(10, all_created);
     assert_eq!((run.sent, run.delivered.len()), (1, 4));
     assert_eq!(acks.progress().borrow().open, 0);

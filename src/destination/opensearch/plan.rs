@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::destination::HoldReason;
 use crate::event::{RouteId, RouteName};
 use crate::parse::Schema;
 use crate::route::{IndexTemplate, Placed};
@@ -47,6 +48,8 @@ pub struct Problem {
     pub routes: Vec<RouteId>,
     /// What is wrong, with the remedy.
     pub error: String,
+    /// The class of it.
+    pub reason: HoldReason,
 }
 
 /// One thing that is to be at the engine.
@@ -147,7 +150,8 @@ impl Part<'_> {
         for target in &self.targets {
             if let Err(conflict) = merged.add(&target.name, &target.schema) {
                 let routes = vec![target.route];
-                self.plan.problems.push(Problem { routes, error: conflict.to_string() });
+                let (error, reason) = (conflict.to_string(), HoldReason::TemplateMissing);
+                self.plan.problems.push(Problem { routes, error, reason });
             }
         }
         let lifecycle = self.settings.keep.and_then(|keep| self.lifecycle(keep));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::destination::HoldReason;
 use crate::event::RouteId;
 use crate::telemetry::chain::Chain;
 
@@ -67,6 +68,19 @@ pub enum SetupError {
     Engine(#[source] EngineError),
 }
 
+impl SetupError {
+    fn problem(&self, routes: Vec<RouteId>) -> Problem {
+        let reason = match self {
+            Self::Unreachable { .. } => HoldReason::Unreachable,
+            Self::Refused { status: 401, .. } => HoldReason::Unauthorized,
+            Self::Refused { .. } | Self::Foreign { .. } | Self::NoLifecycle | Self::Engine(_) => {
+                HoldReason::TemplateMissing
+            }
+        };
+        Problem { routes, error: Chain(self).to_string(), reason }
+    }
+}
+
 impl OpenSearch {
     /// Asks which engine this is, unless the configuration says so.
     ///
@@ -124,7 +138,7 @@ impl OpenSearch {
             Ok(plan) => plan,
             Err(error) => {
                 let routes = targets.iter().map(|target| target.route).collect();
-                return vec![Problem { routes, error: Chain(&error).to_string() }];
+                return vec![error.problem(routes)];
             }
         };
         for note in &plan.notes {
@@ -189,9 +203,7 @@ impl Outcome {
                 tracing::info!(name = self.name, ?done, "index template or policy");
                 None
             }
-            Err(error) if self.is_needed => {
-                Some(Problem { routes: self.routes, error: Chain(&error).to_string() })
-            }
+            Err(error) if self.is_needed => Some(error.problem(self.routes)),
             Err(error) => {
                 tracing::warn!(name = self.name, error = %Chain(&error), "no lifecycle policy");
                 None
