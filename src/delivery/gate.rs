@@ -41,6 +41,9 @@ impl Gate {
 
     /// Keeps back the items of a batch whose routes are closed.
     pub(super) fn intercept(&mut self, batch: &mut Batch) {
+        if self.closed.is_empty() {
+            return;
+        }
         let is_closed = |item: &Item| self.closed.contains_key(&item.route);
         if batch.items().iter().any(is_closed) {
             self.waiting.push(batch.take(|_, item| is_closed(item)));
