@@ -1,6 +1,5 @@
 //! `logweir dead-letter list | show | replay | drop`.
 
-use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -11,7 +10,8 @@ use crate::dead_letter::sqlite::{Filter, LetterStore};
 use crate::state::{Access, State};
 use crate::units::Period;
 
-use super::{ConfigFile, Exit, failed};
+use super::output::say;
+use super::{ConfigFile, Exit, failed, output};
 
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
@@ -126,25 +126,23 @@ fn list(args: &ListArgs) -> Result<Exit, Exit> {
     }
     let all = store.count_blocking(&filter).map_err(|error| failed(Exit::Unavailable, &error))?;
     if all == 0 {
-        println!("no dead letters");
+        say!("no dead letters");
         return Ok(Exit::Clean);
     }
-    println!("{:<14}{:<26}{:<18}{:<14}{:<12}error", "id", "last attempt", "reason", "route", "to");
+    say!("{:<14}{:<26}{:<18}{:<14}{:<12}error", "id", "last attempt", "reason", "route", "to");
     let shown = store.each_blocking(&filter, args.limit, |letter| print_line(&row(&letter)));
     shown.map_err(|error| failed(Exit::Unavailable, &error))?;
     if (args.limit as u64) < all {
-        println!("… {} of {all}; --limit shows more", args.limit);
+        say!("… {} of {all}; --limit shows more", args.limit);
     }
-    println!("`logweir dead-letter show ID` shows one whole");
+    say!("`logweir dead-letter show ID` shows one whole");
     Ok(Exit::Clean)
 }
 
 /// Breaks when nobody reads any more, as when `head` has enough.
 fn print_line(line: &str) -> ControlFlow<()> {
-    match writeln!(std::io::stdout(), "{line}") {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()),
-    }
+    say!("{line}");
+    if output::is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 fn as_json(letter: &Letter) -> String {
@@ -169,7 +167,7 @@ fn show(args: &ShowArgs) -> Result<Exit, Exit> {
     match letters.as_slice() {
         [letter] => {
             let json = serde_json::to_string_pretty(letter);
-            println!("{}", json.map_err(|error| failed(Exit::Software, &error))?);
+            say!("{}", json.map_err(|error| failed(Exit::Software, &error))?);
             Ok(Exit::Clean)
         }
         [] => {
@@ -192,11 +190,11 @@ fn drop_letters(args: &DropArgs) -> Result<Exit, Exit> {
     if !args.yes {
         let count = store.count_blocking(&filter);
         let count = count.map_err(|error| failed(Exit::Unavailable, &error))?;
-        println!("would drop {count} dead letters; --yes does it");
+        say!("would drop {count} dead letters; --yes does it");
         return Ok(Exit::Clean);
     }
     let dropped = store.drop_blocking(&filter);
     let dropped = dropped.map_err(|error| failed(Exit::Unavailable, &error))?;
-    println!("dropped {dropped} dead letters");
+    say!("dropped {dropped} dead letters");
     Ok(Exit::Clean)
 }

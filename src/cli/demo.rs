@@ -13,6 +13,7 @@ use crate::demo::session::{Demo, DemoOptions, Report, config_text};
 use crate::shutdown::Shutdown;
 use crate::telemetry::log::LogLevel;
 
+use super::output::{say, say_part};
 use super::signals::StopSignals;
 use super::{Exit, failed, runtime};
 
@@ -54,11 +55,11 @@ pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Exit> {
     let report = runtime()?.block_on(session(args, folder))?;
     let kept = args.keep.as_deref();
     if args.json {
-        println!("{}", report.json());
+        say!("{}", report.json());
     } else {
-        print!("{}", report.table(kept));
+        say_part!("{}", report.table(kept));
         if kept.is_none() {
-            println!("\nRun it with `--keep DIR` to look at the documents and dead letters.");
+            say!("\nRun it with `--keep DIR` to look at the documents and dead letters.");
         }
     }
     Ok(match (report.holds(), report.outcome) {
@@ -88,7 +89,7 @@ async fn session(args: &DemoArgs, folder: &Path) -> Result<Report, Exit> {
         written.map_err(|error| failed(Exit::Unavailable, &error))?;
     }
     if !args.json {
-        println!("status page http://{address}/ · metrics http://{address}/metrics");
+        say!("status page http://{address}/ · metrics http://{address}/metrics");
     }
     let feed = demo.stopper();
     let progress = Progress::new(!args.json);
@@ -143,11 +144,11 @@ impl Progress {
         );
         if self.terminal {
             use std::io::Write as _;
-            print!("\r{line}\x1b[K");
+            say_part!("\r{line}\x1b[K");
             // A terminal that cannot be flushed shows the line a little later.
             _ = std::io::stdout().flush();
         } else {
-            println!("{line}");
+            say!("{line}");
         }
     }
 }

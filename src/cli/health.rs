@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::output::say_part;
 use super::{ConfigFile, Exit, failed, runtime};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +40,7 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Exit> {
         let answer = answer.map_err(|error| failed(Exit::Partly, &error))?;
         let good = answer.status().is_success();
         let text = answer.text().await.unwrap_or_default();
-        print!("{text}");
+        say_part!("{text}");
         Ok(if good { Exit::Clean } else { Exit::Partly })
     })
 }

@@ -10,6 +10,7 @@ use crate::kinesis::Start;
 use crate::lease::{Gap, Lease, LeaseTable, Position, Which};
 use crate::state::{Access, State};
 
+use super::output::say;
 use super::{ConfigFile, Exit, failed};
 
 /// What to do with leases.
@@ -131,16 +132,16 @@ fn list(args: &ListArgs) -> Result<Exit, Exit> {
     let leases = leases.map_err(|error| failed(Exit::Unavailable, &error))?;
     let gaps = table.gaps_blocking(&which).map_err(|error| failed(Exit::Unavailable, &error))?;
     if args.json {
-        println!("{}", as_json(&leases, &gaps));
+        say!("{}", as_json(&leases, &gaps));
         return Ok(Exit::Clean);
     }
     if leases.is_empty() {
-        println!("no shard was read yet");
+        say!("no shard was read yet");
     }
     leases.iter().for_each(print_lease);
     gaps.iter().for_each(print_gap);
     if !gaps.is_empty() {
-        println!("`logweir leases accept-gap` accepts gaps");
+        say!("`logweir leases accept-gap` accepts gaps");
     }
     Ok(Exit::Clean)
 }
@@ -153,13 +154,13 @@ fn stream_name(key: &str) -> &str {
 fn print_lease(lease: &Lease) {
     let Lease { stream, shard, checkpoint, updated, .. } = lease;
     let stream = stream_name(stream.as_str());
-    println!("{stream} {shard}  read to {checkpoint}  since {updated}");
+    say!("{stream} {shard}  read to {checkpoint}  since {updated}");
 }
 
 fn print_gap(gap: &Gap) {
     let Gap { stream, shard, kind, found, length } = gap;
     let (stream, seconds) = (stream_name(stream.as_str()), length.as_secs());
-    println!("possible gap: {stream} {shard}: {}, {seconds} s, found {found}", kind.text());
+    say!("possible gap: {stream} {shard}: {}, {seconds} s, found {found}", kind.text());
 }
 
 fn as_json(leases: &[Lease], gaps: &[Gap]) -> serde_json::Value {
@@ -193,15 +194,15 @@ fn reset(args: &ResetArgs) -> Result<Exit, Exit> {
         return Err(Exit::Usage);
     }
     for Lease { stream, shard, checkpoint, .. } in &leases {
-        println!("{} {shard}: from {checkpoint} to {to}", stream_name(stream.as_str()));
+        say!("{} {shard}: from {checkpoint} to {to}", stream_name(stream.as_str()));
     }
     if !args.yes {
-        println!("nothing is moved yet; --yes does it");
+        say!("nothing is moved yet; --yes does it");
         return Ok(Exit::Clean);
     }
     let moved = table.reset_blocking(&which, to);
     let moved = moved.map_err(|error| failed(Exit::Unavailable, &error))?;
-    println!("moved {moved} checkpoints");
+    say!("moved {moved} checkpoints");
     Ok(Exit::Clean)
 }
 
@@ -210,15 +211,15 @@ fn accept(args: &AcceptArgs) -> Result<Exit, Exit> {
     let gaps = table.gaps_blocking(&args.shards.which());
     let gaps = gaps.map_err(|error| failed(Exit::Unavailable, &error))?;
     if gaps.is_empty() {
-        println!("no possible gaps");
+        say!("no possible gaps");
         return Ok(Exit::Clean);
     }
     gaps.iter().for_each(print_gap);
     if !args.yes {
-        println!("nothing is accepted yet; --yes does it");
+        say!("nothing is accepted yet; --yes does it");
         return Ok(Exit::Clean);
     }
     table.accept_blocking(&gaps).map_err(|error| failed(Exit::Unavailable, &error))?;
-    println!("accepted {} gaps", gaps.len());
+    say!("accepted {} gaps", gaps.len());
     Ok(Exit::Clean)
 }

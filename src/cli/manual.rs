@@ -3,12 +3,12 @@
 //! Made by the program itself rather than when it is built: what is printed is then what this program
 //! understands, and a package is made from nothing but the binary.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 
+use super::output::say_part;
 use super::{Exit, failed};
 
 /// Which completions.
@@ -28,8 +28,7 @@ pub(super) struct ManArgs {
 pub(super) fn completions(args: &CompletionsArgs, mut command: Command) -> Result<Exit, Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "logweir", &mut script);
-    let written = std::io::stdout().write_all(&script);
-    written.map_err(|error| failed(Exit::Unavailable, &error))?;
+    say_part!("{}", String::from_utf8_lossy(&script));
     Ok(Exit::Clean)
 }
 

@@ -5,6 +5,7 @@ mod demo;
 mod health;
 mod leases;
 mod manual;
+mod output;
 mod replay;
 mod run;
 mod setup;
@@ -134,7 +135,7 @@ pub fn main() -> Exit {
         Command::Completions(args) => manual::completions(&args, CommandLine::command()),
         Command::Man(args) => manual::man(&args, CommandLine::command()),
     };
-    exit.unwrap_or_else(|exit| exit)
+    output::finish(exit.unwrap_or_else(|exit| exit))
 }
 
 /// Shows an error with its causes, as the reason for an exit.

@@ -18,6 +18,7 @@ use crate::telemetry::ledger_metrics::Names;
 use crate::telemetry::log::LogLevel;
 
 use super::dead_letter::Which;
+use super::output::{say, say_part};
 use super::run::exit_of;
 use super::signals::StopSignals;
 use super::{Exit, failed, runtime};
@@ -84,9 +85,9 @@ async fn run(args: &ReplayArgs, config: Config, order: Order) -> Result<Exit, Ex
     let report = report.map_err(|error| failed(Exit::Unavailable, &error))?;
     let sent = sent(&ledger, &names);
     if args.json {
-        println!("{}", as_json(letters, &report, &sent));
+        say!("{}", as_json(letters, &report, &sent));
     } else {
-        print!("{}", as_text(letters, &report, &sent));
+        say_part!("{}", as_text(letters, &report, &sent));
     }
     Ok(if report.removed == letters { Exit::Clean } else { Exit::Partly })
 }

@@ -11,6 +11,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::chain::Chain;
 use crate::telemetry::log::LogLevel;
 
+use super::output::say;
 use super::signals::StopSignals;
 use super::{ConfigFile, Exit, failed, runtime, systemd};
 
@@ -26,12 +27,12 @@ pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
         }
     }
     for warning in &config.warnings {
-        println!("warning: {warning}");
+        say!("warning: {warning}");
     }
     let (streams, routes) = (config.streams.len(), config.routes.len());
     let destinations = config.destinations.len();
     let name = file.config.display();
-    println!("{name}: valid: {streams} streams, {routes} routes, {destinations} destinations");
+    say!("{name}: valid: {streams} streams, {routes} routes, {destinations} destinations");
     Ok(Exit::Clean)
 }
 

@@ -11,6 +11,7 @@ use crate::destination::opensearch::setup::{Outcome, SetupError};
 use crate::event::{DestinationId, DestinationName};
 use crate::telemetry::chain::Chain;
 
+use super::output::say;
 use super::{ConfigFile, Exit, failed, runtime};
 
 /// What is set up.
@@ -45,7 +46,7 @@ async fn all(args: &SetupArgs, config: Config) -> Result<Exit, Exit> {
         }
         match destination {
             DestinationConfig::Sqlite(_) => {
-                println!("# {name}: a SQLite file, which needs nothing set up");
+                say!("# {name}: a SQLite file, which needs nothing set up");
             }
             DestinationConfig::OpenSearch(config_of) => {
                 let search = OpenSearch::build(*config_of, Clock::start());
@@ -69,10 +70,10 @@ async fn one(
 ) -> Result<bool, Exit> {
     let engine = search.engine().await.map_err(|error| unanswered(name, &error))?;
     let plan = search.plan_for(&engine, routes);
-    println!("# {name}: {engine}");
+    say!("# {name}: {engine}");
     let good = tell_problems(&plan, routes);
     if dry_run {
-        plan.steps.iter().for_each(|step| println!("{step}\n"));
+        plan.steps.iter().for_each(|step| say!("{step}\n"));
         return Ok(good);
     }
     let outcomes = search.apply(&plan).await;
@@ -92,7 +93,7 @@ fn unanswered(name: &DestinationName, error: &SetupError) -> Exit {
 
 /// Shows what the plan leaves open; whether that is nothing.
 fn tell_problems(plan: &Plan, routes: &[Target]) -> bool {
-    plan.notes.iter().for_each(|note| println!("note: {note}"));
+    plan.notes.iter().for_each(|note| say!("note: {note}"));
     for problem in &plan.problems {
         let named = routes.iter().filter(|target| problem.routes.contains(&target.route));
         let named: Vec<_> = named.map(|target| target.name.as_str()).collect();
@@ -112,7 +113,7 @@ fn told(outcome: &Outcome) -> bool {
                 Done::Unchanged => "unchanged",
                 Done::Newer => "left alone, for it was made by a newer logweir",
             };
-            println!("{kind} {name}: {done}");
+            say!("{kind} {name}: {done}");
             true
         }
         Err(error) => {

@@ -3,6 +3,9 @@
 const DOUBLE_BRACKETS: &str =
     "this table is one of a list: write it with double brackets, as in [[route]]";
 
+/// How the list of the kinds of `auth` ends.
+const AUTH_KINDS: &str = "`none`, `basic`, `api_key`, `sigv4`";
+
 /// The message as a person needs it. `found` is the text that it is about.
 pub(super) fn plain(message: &str, found: &str) -> String {
     let Some((wrong, expected)) = message.split_once(", expected ") else {
@@ -10,6 +13,10 @@ pub(super) fn plain(message: &str, found: &str) -> String {
     };
     if (wrong, expected) == ("invalid type: map", "a sequence") {
         return DOUBLE_BRACKETS.to_owned();
+    }
+    if wrong.starts_with("unknown variant") && expected.contains(AUTH_KINDS) {
+        // What stands in place of a kind may be the password.
+        return format!("this is no way to authenticate, expected one of {AUTH_KINDS}");
     }
     let expected = expectation(expected);
     if let Some(found) = wrong.strip_prefix("invalid type: ") {
@@ -37,10 +44,8 @@ fn without_expectation(message: &str, found: &str) -> String {
     if let Some(field) = message.strip_prefix("missing field ") {
         return format!("{field} is missing: add it to this table");
     }
-    if let Some((_, url)) = message.split_once("relative URL without a base: ") {
-        // With a user there may be a password.
-        let url = if url.contains('@') { "this" } else { url };
-        return format!("{url} is no URL: it must begin with https:// or http://");
+    if let Some(wrong) = wrong_url(message) {
+        return format!("this is no URL: {wrong}");
     }
     if message.starts_with("wanted exactly 1 element") {
         return "write exactly one key in this table".to_owned();
@@ -53,6 +58,20 @@ fn without_expectation(message: &str, found: &str) -> String {
              \"0.0.0.0:9598\" for all"
         ),
         other => other.to_owned(),
+    }
+}
+
+/// What is wrong with a URL, without the URL: what cannot be read may hold a password anywhere.
+fn wrong_url(message: &str) -> Option<&str> {
+    let (wrong, rest) = message.split_once(": ")?;
+    if !rest.starts_with('"') {
+        return None;
+    }
+    match wrong {
+        "relative URL without a base" => Some("it must begin with https:// or http://"),
+        "invalid port number" => Some("its port must be a number up to 65535"),
+        "empty host" => Some("it names no host"),
+        _ => (wrong.starts_with("invalid") || wrong.contains("URL")).then_some(wrong),
     }
 }
 

@@ -26,11 +26,28 @@ pub struct StreamConfig {
     /// How records are fetched.
     pub read: Read,
     /// The endpoint, when it is not the region's own.
+    #[serde(deserialize_with = "endpoint")]
     pub endpoint: Option<Url>,
     /// The profile in the AWS configuration files that credentials come from.
     pub profile: Option<String>,
     /// A role to assume with those credentials.
     pub assume_role: Option<AssumeRole>,
+}
+
+/// Logs and errors name the endpoint, so it must hold no password.
+fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let url = Url::deserialize(deserializer)?;
+    if !url.username().is_empty() || url.password().is_some() || url.as_str().contains('@') {
+        return Err(de::Error::custom(
+            "the URL holds a user or password, which Kinesis does not take: leave them out",
+        ));
+    }
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(de::Error::custom(
+            "this is no URL of an endpoint: it must begin with https:// or http://",
+        ));
+    }
+    Ok(Some(url))
 }
 
 impl StreamConfig {

@@ -136,8 +136,10 @@ fn known_choices(error: &str) -> Option<BTreeSet<String>> {
     if let Some((_, parsers)) = error.split_once("There are: ") {
         return Some(parsers.split(", ").map(str::to_owned).collect());
     }
-    let (_, known) = error.split_once(&format!("unknown value `{UNKNOWN}`, expected "))?;
-    Some(quoted(known))
+    let unknown = format!("unknown value `{UNKNOWN}`, expected ");
+    // Under `auth` the value is not repeated: it may be a password.
+    let known = error.split_once(&unknown).or_else(|| error.split_once("authenticate, expected "));
+    Some(quoted(known?.1))
 }
 
 fn quoted(text: &str) -> BTreeSet<String> {

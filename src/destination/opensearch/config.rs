@@ -183,17 +183,16 @@ impl TryFrom<Url> for NodeUrl {
 
     fn try_from(url: Url) -> Result<Self, ConfigError> {
         let is_http = matches!(url.scheme(), "http" | "https") && url.host().is_some();
-        // Before anything else: no other error may repeat the password. Without its `https://`
-        // the user is the scheme.
+        // Without its `https://` the user is the scheme.
         let has_user = !url.username().is_empty() || url.password().is_some();
         if has_user || (!is_http && url.as_str().contains('@')) {
             return Err(ConfigError::UserInUrl);
         }
         if !is_http {
-            return Err(ConfigError::Scheme { url });
+            return Err(ConfigError::Scheme);
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(ConfigError::Query { url });
+            return Err(ConfigError::Query);
         }
         Ok(Self(url))
     }
@@ -220,17 +219,11 @@ pub enum ConfigError {
     #[error("the URL holds a user or password: move them to `auth.basic = {{ user, password }}`")]
     UserInUrl,
     /// A URL that is not for HTTP.
-    #[error("`{url}` is no URL of a node: it must begin with https:// or http://")]
-    Scheme {
-        /// The URL.
-        url: Url,
-    },
+    #[error("this is no URL of a node: it must begin with https:// or http://")]
+    Scheme,
     /// A URL with more than a path.
-    #[error("`{url}` must end after its path, without `?` or `#`")]
-    Query {
-        /// The URL.
-        url: Url,
-    },
+    #[error("the URL must end after its path, without `?` or `#`")]
+    Query,
     /// One of `client_cert_file` and `client_key_file`.
     #[error("write both `client_cert_file` and `client_key_file`, or neither")]
     ClientCertificate,

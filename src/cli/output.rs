@@ -1,0 +1,62 @@
+//! What commands print: the one place that knows what to do when nobody reads it, or it has no room.
+//!
+//! A closed pipe is no failure: `head` has enough. What else goes wrong is told at the end, for the
+//! command's own work must not stop half way because of it.
+
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write as _};
+use std::sync::OnceLock;
+
+use super::Exit;
+
+/// The first failure.
+static FAILURE: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Prints to stdout as `print!` does, without its panic.
+macro_rules! say_part {
+    ($($part:tt)*) => { $crate::cli::output::write(format_args!($($part)*)) };
+}
+
+/// Prints a line to stdout as `println!` does, without its panic.
+macro_rules! say {
+    ($($part:tt)*) => {
+        $crate::cli::output::write(format_args!("{}\n", format_args!($($part)*)))
+    };
+}
+
+pub(super) use {say, say_part};
+
+/// Prints, unless that has failed before.
+pub(super) fn write(text: Arguments<'_>) {
+    if FAILURE.get().is_some() {
+        return;
+    }
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_fmt(text) {
+        // The first one is told.
+        _ = FAILURE.set(error);
+    }
+}
+
+/// Whether there is no use in printing more.
+pub(super) fn is_over() -> bool {
+    FAILURE.get().is_some()
+}
+
+/// The exit of a command whose output has ended.
+pub(super) fn finish(exit: Exit) -> Exit {
+    if FAILURE.get().is_none()
+        && let Err(error) = std::io::stdout().flush()
+    {
+        // As above.
+        _ = FAILURE.set(error);
+    }
+    match FAILURE.get() {
+        Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+            // Nothing can be done when stderr is full too.
+            _ = writeln!(std::io::stderr(), "error: could not write the output: {error}");
+            if exit == Exit::Clean { Exit::Partly } else { exit }
+        }
+        Some(_) | None => exit,
+    }
+}
