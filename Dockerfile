@@ -20,8 +20,8 @@ FROM debian:trixie-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/ /
 USER 10001:10001
-# The program runs in this image, and takes the example that has every option.
-RUN --mount=type=bind,source=config,target=/mnt ["logweir", "validate", "--config", "/mnt/logweir.toml"]
+# The program runs in this image, and takes the example that names no file of yours.
+RUN --mount=type=bind,source=config,target=/mnt ["logweir", "validate", "--config", "/mnt/sqlite.toml"]
 # The page for metrics listens on the container's loopback. For Prometheus outside of it:
 # LOGWEIR_HTTP_LISTEN=0.0.0.0:9598, and keep the port from everybody else.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 CMD ["logweir", "health"]

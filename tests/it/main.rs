@@ -16,6 +16,7 @@ mod facts_bulk_errors;
 mod fake_bulk;
 mod leases;
 mod opensearch;
+mod output;
 mod packages;
 mod readme;
 mod replay;

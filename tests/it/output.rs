@@ -1,0 +1,28 @@
+//! Output that nobody reads, or that has no room: the real binary says so and does not break.
+
+use std::fs::OpenOptions;
+use std::process::{Command, Stdio};
+
+fn validate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sqlite.toml");
+    command.args(["validate", "--config", config]);
+    command
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = validate().stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn output_without_room_is_a_failure_that_is_told() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = validate().stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: could not write the output: "), "{said}");
+}
