@@ -36,6 +36,9 @@ pub(super) enum DeadLetterCommand {
 pub(super) struct Which {
     #[command(flatten)]
     pub(super) file: ConfigFile,
+    /// Only the one with this id, or those whose ids begin with it.
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
     /// Only those of this reason, such as mapping or too_large.
     #[arg(long)]
     reason: Option<String>,
@@ -108,7 +111,7 @@ impl Which {
             reason: self.reason.clone(),
             route: self.route.clone(),
             destination: self.destination.clone(),
-            id: None,
+            id: self.id.clone(),
             older_than: age(self.older_than),
             newer_than: age(self.newer_than),
         }

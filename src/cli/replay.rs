@@ -28,9 +28,6 @@ use super::{Exit, failed, runtime};
 pub(super) struct ReplayArgs {
     #[command(flatten)]
     which: Which,
-    /// Only the one with this id, or those whose ids begin with it.
-    #[arg(long, value_name = "ID")]
-    id: Option<String>,
     /// Send the stored document to the index it was for, in place of making it again from the
     /// event by today's route.
     #[arg(long)]
@@ -48,8 +45,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, Exit> {
     let level = LogLevel::start(&config.log.level, config.log.format == LogFormat::Json);
     let _level = level.map_err(|error| failed(Exit::Usage, &error))?;
     let to = args.to.as_deref().map(|name| destination(&config, name)).transpose()?;
-    let filter = crate::dead_letter::sqlite::Filter { id: args.id.clone(), ..args.which.filter() };
-    let order = Order { filter, as_is: args.as_is, to };
+    let order = Order { filter: args.which.filter(), as_is: args.as_is, to };
     runtime()?.block_on(run(args, config, order))
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 /// How long a batch waits for another process that writes to the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -109,7 +109,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options.open(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
-    let mut connection = Connection::open(path).map_err(sqlite)?;
+    // Without the flag for URIs: `file:x?mode=memory` is the name of a file, as it was for the check.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     let header = header(&connection).map_err(sqlite)?;
     let path = path.to_owned();
     match header {
