@@ -233,10 +233,7 @@ async fn letters_that_cannot_be_stored_are_seen_and_go_on_when_there_is_room() {
     for _ in 0..3 {
         small.put("no envelope");
     }
-    let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut command = small.command(&["run"]);
-    let daemon = command.env("LOGWEIR_HTTP_LISTEN", listen.to_string());
-    let daemon = daemon.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let (daemon, listen) = small.daemon_that_listens().await;
     let get = async |path: &str| {
         let answer = reqwest::get(format!("http://{listen}{path}")).await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))

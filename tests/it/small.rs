@@ -1,5 +1,6 @@
 //! The real binary between a Kinesis endpoint with a handful of records and a scripted engine.
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -98,6 +99,26 @@ impl Small {
 
     pub(crate) fn daemon(&self) -> Child {
         self.command(&["run"]).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// With its address, which it logs to a file that is its stderr.
+    pub(crate) async fn daemon_that_listens(&self) -> (Child, String) {
+        let log = self.path("daemon.log");
+        let mut command = self.command(&["run"]);
+        command.env("LOGWEIR_LOG_LEVEL", "info").stderr(File::create(&log).unwrap());
+        let daemon = command.spawn().unwrap();
+        let listening = async {
+            loop {
+                let text = std::fs::read_to_string(&log).unwrap();
+                let line = text.lines().find(|line| line.contains("listening for"));
+                if let Some((_, address)) = line.and_then(|line| line.rsplit_once("address=")) {
+                    return address.trim().to_owned();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let address = tokio::time::timeout(Duration::from_secs(60), listening).await;
+        (daemon, address.expect("the daemon listens"))
     }
 
     pub(crate) fn database(&self, name: &str) -> Connection {
