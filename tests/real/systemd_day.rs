@@ -90,8 +90,8 @@ fn install(machine: &Machine, config: &str) {
     let output = make.env("DPKG_DEB_COMPRESSOR_TYPE", "none").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let package = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end());
-    machine.put("/root/logweir.deb", &fs::read(package).unwrap());
-    let said = machine.run("dpkg --install /root/logweir.deb");
+    machine.put("/var/tmp/logweir.deb", &fs::read(package).unwrap());
+    let said = machine.run("dpkg --install /var/tmp/logweir.deb");
     assert!(said.contains("systemctl enable --now logweir"), "{said}");
     assert_eq!(machine.run("systemctl is-enabled logweir || true"), "disabled");
     let owner = machine.run("stat --format '%U:%G %a' /etc/logweir/logweir.toml");
