@@ -186,7 +186,7 @@ fn unquoted(json: &str) -> Result<Cow<'_, str>, serde_json::Error> {
 }
 
 /// Text that borrows where JSON needed no escape, which serde's own `Cow` inside `Option` does not.
-struct Text<'a>(Cow<'a, str>);
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::Write as _;
 
-use super::object::{Text, has_duplicates};
+use crate::decode::Text;
+
+use super::object::has_duplicates;
 use super::structural::{MAX_DEPTH, MAX_NUMBER, is_path, token_length};
 
 /// The whole numbers that dynamic mapping takes are below 2^63.

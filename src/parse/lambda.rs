@@ -30,11 +30,11 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::decode::LogEvent;
+use crate::decode::{LogEvent, Text};
 
 use super::document::Document;
 use super::javascript;
-use super::object::{Object, Text};
+use super::object::Object;
 use super::schema::{FieldType, Schema};
 use super::structural::is_path;
 

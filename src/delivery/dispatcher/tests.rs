@@ -239,19 +239,28 @@ fn a_held_index_does_not_stop_the_others() {
     accounts.iter().for_each(|account| _ = ended(account));
 }
 
-#[test]
-fn an_index_that_refuses_writes_for_ten_minutes_is_given_up_if_others_work() {
-    let mut run = Run::new(true);
-    let blocked = |index_name: &str, _: &str| match index_name {
+fn first_index_blocked(index_name: &str, _: &str) -> Verdict {
+    match index_name {
         "index-0" => Verdict::Hold(hold(index("index-0"))),
         _ => created(),
-    };
+    }
+}
+
+/// Four events went to two indices, of which the first refuses writes.
+fn after_ten_minutes_of_refusals() -> Run {
+    let mut run = Run::new(true);
     run.dispatcher.offer(batch_of(Framing::Bulk, &[4]).0);
-    run.run(3, |batch| each(batch, blocked));
+    run.run(3, |batch| each(batch, first_index_blocked));
     run.now = run.now.after(Duration::from_secs(601));
+    run
+}
+
+#[test]
+fn an_index_that_refuses_writes_for_ten_minutes_is_given_up_if_others_work() {
+    let mut run = after_ten_minutes_of_refusals();
     let then = run.now;
     run.dispatcher.offer(batch_of(Framing::Bulk, &[4]).0);
-    run.run(1, |batch| each(batch, blocked));
+    run.run(1, |batch| each(batch, first_index_blocked));
     assert_eq!(run.delivered.len(), 4);
     assert_eq!(run.buried.len(), 4);
     assert!(run.buried.iter().all(|(_, reason)| *reason == RefusalReason::IndexReadOnly));
@@ -267,18 +276,11 @@ fn an_index_that_refuses_writes_for_ten_minutes_is_given_up_if_others_work() {
 
 #[test]
 fn an_index_that_was_given_up_is_forgotten_when_nothing_comes_for_it() {
-    let mut run = Run::new(true);
-    let blocked = |index_name: &str, _: &str| match index_name {
-        "index-0" => Verdict::Hold(hold(index("index-0"))),
-        _ => created(),
-    };
+    let mut run = after_ten_minutes_of_refusals();
     run.dispatcher.offer(batch_of(Framing::Bulk, &[4]).0);
-    run.run(3, |batch| each(batch, blocked));
-    run.now = run.now.after(Duration::from_secs(601));
-    run.dispatcher.offer(batch_of(Framing::Bulk, &[4]).0);
-    run.run(1, |batch| each(batch, blocked));
+    run.run(1, |batch| each(batch, first_index_blocked));
     assert_eq!((run.buried.len(), run.dispatcher.holds().count()), (4, 1));
-    run.run(9, |batch| each(batch, blocked));
+    run.run(9, |batch| each(batch, first_index_blocked));
     assert_eq!(run.dispatcher.holds().count(), 0);
 }
 
