@@ -13,96 +13,77 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use crate::dead_letter::Letter;
-use crate::dead_letter::sqlite::{Filter, LetterStore, LetterStoreError, Stored};
+use crate::dead_letter::requests::{Order, Report};
+use crate::dead_letter::sqlite::{LetterStore, LetterStoreError, Stored};
 use crate::encode::WorkQueue;
-use crate::event::{
-    DestinationId, DestinationName, SequenceNumber, ShardId, StreamName, Timestamp,
-};
-use crate::fate::KeptReason;
+use crate::event::{DestinationId, SequenceNumber, ShardId, StreamName, Timestamp};
+use crate::fate::{KeptReason, ReplayResult};
 use crate::memory::{FetchBudget, FetchPermit, ShardBudget};
 use crate::record::{LetterPayload, Origin, Place, Record, Returned, Returns, Ticket};
-use crate::shutdown::Shutdown;
+use crate::telemetry::ledger::{Accounts, Ledger};
+use crate::telemetry::ledger_metrics::Names;
 
 /// Letters that are read from the store at once, in bytes.
-const PAGE: usize = 4 << 20;
+const PAGE: usize = 1 << 20;
 
-/// Letters that are on their way at once, in bytes.
-const BUDGET: usize = 8 << 20;
-
-/// Which letters are sent again, and how.
-#[derive(Clone, Debug, Default)]
-pub struct Order {
-    /// Those that are meant.
-    pub filter: Filter,
-    /// Whether the stored document is sent, in place of one made from the event by today's route.
-    pub as_is: bool,
-    /// Where they go, in place of the destination that refused them.
-    pub to: Option<DestinationId>,
-}
-
-/// How a replay ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Letters that were sent, and are gone from the store.
-    pub removed: u64,
-    /// Letters that are still there, by reason.
-    pub kept: BTreeMap<KeptReason, u64>,
-}
-
-impl Report {
-    /// Letters that were taken up.
-    #[must_use]
-    pub fn ended(&self) -> u64 {
-        self.removed + self.kept.values().sum::<u64>()
-    }
+/// What carries letters: a queue to encoders that keep the book of replays, and what they book in.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Where the letters are.
+    pub store: LetterStore,
+    /// Where they go.
+    pub queue: Arc<WorkQueue>,
+    /// What those that are on their way may take of memory.
+    pub budget: FetchBudget,
+    /// Where their events are counted.
+    pub ledger: Arc<Ledger>,
+    /// The names of what is counted by.
+    pub names: Names,
 }
 
 /// The replay of one order.
 #[derive(Debug)]
 pub struct Replay {
-    store: LetterStore,
+    line: Line,
     order: Order,
-    destinations: Arc<[DestinationName]>,
-    queue: Arc<WorkQueue>,
     budget: ShardBudget,
     returns: Arc<Returns>,
+    before: Accounts,
 }
 
 impl Replay {
-    /// A replay that has not begun. `queue` leads to encoders that keep the book of replays;
-    /// `destinations` are the names behind the ids.
+    /// A replay that has not begun. One line carries one at a time.
     #[must_use]
-    pub fn new(
-        store: LetterStore,
-        order: Order,
-        destinations: Arc<[DestinationName]>,
-        queue: Arc<WorkQueue>,
-    ) -> Self {
-        let budget = FetchBudget::new(BUDGET).shard();
-        Self { store, order, destinations, queue, budget, returns: Arc::default() }
+    pub fn new(line: Line, order: Order) -> Self {
+        let (budget, before) = (line.budget.shard(), line.ledger.snapshot());
+        Self { line, order, budget, returns: Arc::default(), before }
     }
 
-    /// Sends the letters that are there now, and returns when each has ended. When draining it
-    /// sends no more; cutting short is the queue's business. `progress` is called now and then.
+    /// Sends the letters that are there now, and returns when each has ended. Once `stop` resolves
+    /// it sends no more; cutting short is the queue's business. `progress` is called now and then.
     ///
     /// # Errors
     /// The store cannot be read, or what was delivered cannot be removed from it. Letters are then
     /// left that may be sent again.
     pub async fn run(
         self,
-        shutdown: &Shutdown,
+        stop: impl Future<Output = ()>,
         mut progress: impl FnMut(&Report),
     ) -> Result<Report, LetterStoreError> {
-        let mut report = Report::default();
+        let filter = self.order.filter.clone();
+        let letters = self.with_store(move |store| store.count_blocking(&filter)).await?;
+        let mut report = Report { letters, ..Report::default() };
+        progress(&report);
         let mut fed = None;
-        let mut feeding = std::pin::pin!(self.feed(shutdown));
+        let mut feeding = std::pin::pin!(self.feed(stop));
         while fed != Some(report.ended()) {
             tokio::select! {
                 biased;
                 sent = &mut feeding, if fed.is_none() => fed = Some(sent?),
                 ended = self.returns.next() => {
                     self.remove(&ended).await?;
-                    report.add(&ended);
+                    add(&mut report, &ended);
+                    report.sent = self.sent();
                     progress(&report);
                 }
             }
@@ -110,8 +91,22 @@ impl Replay {
         Ok(report)
     }
 
+    /// What has become of the events so far.
+    fn sent(&self) -> BTreeMap<String, BTreeMap<ReplayResult, u64>> {
+        let mut sent: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for ((to, result), events) in self.line.ledger.snapshot().replayed {
+            let before = self.before.replayed.get(&(to, result)).copied().unwrap_or(0);
+            if events > before {
+                let name = self.line.names.destination(to).to_owned();
+                sent.entry(name).or_default().insert(result, events - before);
+            }
+        }
+        sent
+    }
+
     /// Puts the letters on their way; how many those were.
-    async fn feed(&self, shutdown: &Shutdown) -> Result<u64, LetterStoreError> {
+    async fn feed(&self, stop: impl Future<Output = ()>) -> Result<u64, LetterStoreError> {
+        let mut stop = std::pin::pin!(stop);
         // New letters, some of them of this replay, have higher numbers.
         let last = self.with_store(LetterStore::last_number_blocking).await?;
         let (mut after, mut sent) = (0, 0);
@@ -124,7 +119,7 @@ impl Replay {
             for stored in page {
                 let permit = tokio::select! {
                     biased;
-                    () = shutdown.draining() => return Ok(sent),
+                    () = &mut stop => return Ok(sent),
                     permit = self.budget.reserve(stored.json.len()) => permit,
                 };
                 sent += 1;
@@ -142,12 +137,12 @@ impl Replay {
             Some(raw) => (LetterPayload::Record, Some(STANDARD.decode(raw))),
             None => (LetterPayload::Event, None),
         };
-        let named = letter.destination.as_deref();
-        let ticket = self.ticket(&stored, kind, self.order.to.or_else(|| self.id(named?)));
+        let named = self.order.to.as_ref().or(letter.destination.as_ref());
+        let ticket = self.ticket(&stored, kind, named.and_then(|name| self.id(name)));
         if self.order.as_is && letter.document.is_none() {
             return ticket.keep(KeptReason::NoDocument);
         }
-        if ticket.to.is_none() && letter.destination.is_some() {
+        if ticket.to.is_none() && named.is_some() {
             return ticket.keep(KeptReason::NoDestination);
         }
         let payload = match payload {
@@ -163,7 +158,7 @@ impl Replay {
         let sequence_number = SequenceNumber::new(&letter.sequence_number);
         let arrival = Timestamp::parse(&letter.arrival).unwrap_or_else(Timestamp::now);
         let at = (Arc::new(place), sequence_number, arrival);
-        self.queue.push(Record::begin(payload, at, Origin::Letter(ticket), permit));
+        self.line.queue.push(Record::begin(payload, at, Origin::Letter(ticket), permit));
     }
 
     fn ticket(&self, of: &Stored, payload: LetterPayload, to: Option<DestinationId>) -> Ticket {
@@ -171,7 +166,7 @@ impl Replay {
     }
 
     fn id(&self, name: &str) -> Option<DestinationId> {
-        let place = self.destinations.iter().position(|known| known.as_str() == name)?;
+        let place = self.line.names.destinations.iter().position(|known| known.as_str() == name)?;
         u16::try_from(place).ok().map(DestinationId)
     }
 
@@ -189,7 +184,7 @@ impl Replay {
         &self,
         work: impl FnOnce(&LetterStore) -> Result<T, LetterStoreError> + Send + 'static,
     ) -> Result<T, LetterStoreError> {
-        let store = self.store.clone();
+        let store = self.line.store.clone();
         match spawn_blocking(move || work(&store)).await {
             Ok(result) => result,
             // Blocking tasks are never cancelled: this one panicked, and so does its caller.
@@ -198,13 +193,11 @@ impl Replay {
     }
 }
 
-impl Report {
-    fn add(&mut self, ended: &[Returned]) {
-        for letter in ended {
-            match letter.kept {
-                None => self.removed += 1,
-                Some(reason) => *self.kept.entry(reason).or_default() += 1,
-            }
+fn add(report: &mut Report, ended: &[Returned]) {
+    for letter in ended {
+        match letter.kept {
+            None => report.removed += 1,
+            Some(reason) => *report.kept.entry(reason).or_default() += 1,
         }
     }
 }

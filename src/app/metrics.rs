@@ -15,6 +15,7 @@ use crate::event::DestinationName;
 use crate::fate::RefusalReason;
 use crate::memory::{BodyBudget, FetchBudget};
 use crate::parse::{Kind, ParseError};
+use crate::telemetry::ledger::Book;
 use crate::telemetry::ledger_metrics::Labels;
 
 /// The labels that the ledger is counted by and does not know itself.
@@ -26,10 +27,25 @@ pub(super) fn labels() -> Labels {
     }
 }
 
+/// How long the records of one queue were parked.
+#[derive(Clone)]
+pub(super) struct Parked {
+    pub(super) book: Book,
+    pub(super) milliseconds: Arc<AtomicU64>,
+}
+
+/// What bodies for a destination may take.
+#[derive(Clone)]
+pub(super) struct Budget {
+    pub(super) book: Book,
+    pub(super) to: DestinationName,
+    pub(super) bodies: Arc<BodyBudget>,
+}
+
 pub(super) struct DaemonMetrics {
-    pub(super) parked_milliseconds: Arc<AtomicU64>,
-    pub(super) fetch: FetchBudget,
-    pub(super) bodies: Vec<(DestinationName, Arc<BodyBudget>)>,
+    pub(super) parked: Vec<Parked>,
+    pub(super) fetch: [(Book, FetchBudget); 2],
+    pub(super) bodies: Vec<Budget>,
     pub(super) letters: LetterStore,
     pub(super) desc: Desc,
 }
@@ -58,8 +74,11 @@ impl DaemonMetrics {
         let help = "Time in which a stage waited for memory: shards for the fetch budget, records for a body.";
         let blocked =
             CounterVec::new(Opts::new("logweir_blocked_seconds_total", help), &["stage"])?;
-        let parked = self.parked_milliseconds.load(Ordering::Relaxed) as f64 / 1000.0;
-        blocked.get_metric_with_label_values(&["encode"])?.inc_by(parked);
+        for Parked { book, milliseconds } in &self.parked {
+            let seconds = milliseconds.load(Ordering::Relaxed) as f64 / 1000.0;
+            let stage = named(*book, ["encode", "replay_encode"]);
+            blocked.get_metric_with_label_values(&[stage])?.inc_by(seconds);
+        }
         all.extend(blocked.collect());
         // As of all that waits for a person; of no destination alone.
         let reason = HoldReason::DeadLetters.as_str();
@@ -101,11 +120,21 @@ impl DaemonMetrics {
             taken.get_metric_with_label_values(of)?.set(i64::try_from(used).unwrap_or(i64::MAX));
             prometheus::Result::Ok(())
         };
-        let (size, fetched) = self.fetch.size_and_taken();
-        set(&["fetch", ""], size, fetched)?;
-        for (name, body) in &self.bodies {
-            set(&["body", name.as_str()], body.size(), body.taken())?;
+        for (book, fetch) in &self.fetch {
+            let (size, taken) = fetch.size_and_taken();
+            set(&[named(*book, ["fetch", "replay_fetch"]), ""], size, taken)?;
+        }
+        for Budget { book, to, bodies } in &self.bodies {
+            let budget = named(*book, ["body", "replay_body"]);
+            set(&[budget, to.as_str()], bodies.size(), bodies.taken())?;
         }
         Ok(budget.collect().into_iter().chain(taken.collect()).collect())
+    }
+}
+
+fn named(book: Book, [live, replay]: [&'static str; 2]) -> &'static str {
+    match book {
+        Book::Live => live,
+        Book::Replay => replay,
     }
 }

@@ -1,14 +1,20 @@
 //! Puts the daemon together: the only place that knows every stage.
 //!
 //! Start: state, pools, encoders, sources, listener. Stop, in the order of the flow: sources stop
-//! reading, what was read gets its fates, checkpoints are written, the queue closes, encoders end,
+//! reading, what was read gets its fates, checkpoints are written, the queues close, encoders end,
 //! pools end. If that takes longer than the deadline it is cut short.
+//!
+//! Dead letters that are sent again have a line of their own beside the live one: a queue, an
+//! encoder thread and a share of each budget, so that a store can be emptied whatever else waits.
+//! The two meet in the pools, under the same holds.
 
+mod desk;
 mod metrics;
+mod parts;
+mod pools;
 mod prepare;
 mod replay;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,44 +22,26 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aws_sdk_kinesis::config::Credentials;
-use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::admin::{self, Heartbeat, View};
-use crate::batch::{Account, Framing, MIN_CHARGE};
-use crate::clock::Clock;
-use crate::config::{Config, DestinationConfig};
+use crate::admin::{self, View};
+use crate::config::Config;
+use crate::dead_letter::requests::Requests;
 use crate::dead_letter::sqlite::{LetterStore, LetterStoreError};
-use crate::delivery::{Closed, DeliveryMetrics, Dispatcher, Pool, PoolStatus, Surroundings};
-use crate::destination::Destination;
-use crate::destination::opensearch::OpenSearch;
-use crate::destination::opensearch::config::{BuildError, Switch};
-use crate::destination::sqlite::{OpenError, SqliteDestination};
-use crate::encode::{self, Outlet, Shared, WorkQueue};
-use crate::event::{DestinationId, DestinationName, RouteName};
-use crate::kinesis::{KinesisMetrics, Source, SourceSetup};
-use crate::lease::LeaseTable;
-use crate::memory::{BodyBudget, DecodeSlot, FetchBudget};
+use crate::destination::opensearch::config::BuildError;
+use crate::destination::sqlite::OpenError;
+use crate::event::DestinationName;
+use crate::memory::FetchBudget;
 use crate::shutdown::Shutdown;
 use crate::state::{Access, State, StateError};
 use crate::telemetry::chain::Chain;
-use crate::telemetry::ledger::{Book, Ledger};
-use crate::telemetry::ledger_metrics::{LedgerMetrics, Names};
+use crate::telemetry::ledger::Book;
 
+use self::parts::{Parts, Queues, live_part};
 pub use self::prepare::targets;
 pub use self::replay::ReplayApp;
-
-/// A SQLite file has one writer, so a second request would only wait for the first.
-const SQLITE_REQUESTS: usize = 1;
-
-/// Documents in one transaction of a SQLite destination, in bytes.
-const SQLITE_BODY: usize = 4 << 20;
-
-/// How long a body of a SQLite destination may stay open.
-const SQLITE_WAIT: Duration = Duration::from_millis(500);
 
 /// `dead_letters.max_age` is days: an hour more is nothing.
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
@@ -125,29 +113,13 @@ pub struct App {
     view: View,
     letters: LetterStore,
     address: SocketAddr,
-    queue: Arc<WorkQueue>,
+    queues: Queues,
     encoders: Vec<JoinHandle<()>>,
     sources: TaskTracker,
     pools: TaskTracker,
     background: TaskTracker,
     shutdown: Shutdown,
     deadline: Duration,
-}
-
-/// What all parts are put together with.
-struct Parts {
-    config: Config,
-    clock: Clock,
-    shutdown: Shutdown,
-    registry: Registry,
-    ledger: Arc<Ledger>,
-    names: Names,
-    letters: LetterStore,
-    queue: Arc<WorkQueue>,
-    slot: DecodeSlot,
-    pools: TaskTracker,
-    budgets: Vec<(DestinationName, Arc<BodyBudget>)>,
-    statuses: Vec<(DestinationName, Arc<PoolStatus>)>,
 }
 
 impl App {
@@ -168,17 +140,17 @@ impl App {
         let state = State::open(&config.state, Access::Daemon);
         let state = state.map_err(|source| AppError::State { source })?;
         let mut parts = Parts::new(config, shutdown, &state);
-        let outlets = parts.outlets(Book::Live)?;
-        let (queue, routes) = (Arc::clone(&parts.queue), parts.config.routes.clone());
-        let books = (Arc::clone(&parts.ledger), Book::Live);
-        let with = (parts.letters.clone(), parts.slot.clone(), parts.clock);
-        let shared = Arc::new(Shared::new(queue, routes, outlets, books, with));
-        let fetch = FetchBudget::new(parts.config.memory.fetch.0);
-        parts.register(&shared, &fetch).map_err(|source| AppError::Metrics { source })?;
-        let encoders = encode::start(&shared, threads());
-        let encoders = encoders.map_err(|source| AppError::Threads { source })?;
+        let outlets = parts.outlets()?;
+        let mut encoders = parts.encoders(outlets.live, Book::Live, threads())?;
+        encoders.extend(parts.encoders(outlets.replay, Book::Replay, 1)?);
+        let fetch = FetchBudget::new(live_part(parts.config.memory.fetch.0));
+        let line = parts.line();
+        parts.register(&fetch, &line).map_err(|source| AppError::Metrics { source })?;
         let sources = TaskTracker::new();
         let handles = parts.sources(&state, &fetch, (&sources, credentials))?;
+        // Letters are read as shards are: what is on its way has its time at the end.
+        let requests = Requests::new(state);
+        sources.spawn(desk::serve(requests, line, parts.shutdown.clone()));
         sources.close();
         parts.pools.close();
         let background = TaskTracker::new();
@@ -195,13 +167,13 @@ impl App {
             }
         });
         info!(%address, "listening for /metrics and /health");
-        let Parts { config, shutdown, letters, queue, pools, .. } = parts;
+        let Parts { config, shutdown, letters, queues, pools, .. } = parts;
         let deadline = config.shutdown.deadline.0;
         Ok(Self {
             view,
             letters,
             address,
-            queue,
+            queues,
             encoders,
             sources,
             pools,
@@ -231,13 +203,13 @@ impl App {
 
     /// Waits until the daemon is told to stop, and then until it has stopped.
     pub async fn finish(self) -> Outcome {
-        let Self { queue, encoders, sources, pools, background, shutdown, deadline, .. } = self;
+        let Self { queues, encoders, sources, pools, background, shutdown, deadline, .. } = self;
         shutdown.draining().await;
         info!(?deadline, "draining: reading nothing more");
-        queue.hurry();
+        queues.live.hurry();
         let stopping = async {
             sources.wait().await;
-            queue.close();
+            queues.close();
             joined(encoders).await;
             pools.wait().await;
         };
@@ -251,7 +223,7 @@ impl App {
         if outcome == Outcome::CutShort {
             warn!("cut short: events without a fate will be read again");
             shutdown.cut_short();
-            queue.cut_short();
+            queues.cut_short();
             stopping.await;
         }
         // Ends the listener, which has shown the drain until now.
@@ -278,159 +250,6 @@ async fn joined(encoders: Vec<JoinHandle<()>>) {
     }
 }
 
-impl Parts {
-    fn new(config: Config, shutdown: Shutdown, state: &State) -> Self {
-        let routes: Vec<RouteName> =
-            config.routes.iter().map(|(_, route)| route.name.clone()).collect();
-        let destinations: Vec<DestinationName> =
-            config.destinations.iter().map(|(name, _)| name.clone()).collect();
-        let letters = LetterStore::new(state.clone(), config.dead_letters);
-        let queue: Arc<WorkQueue> = Arc::default();
-        let woken = Arc::clone(&queue);
-        Self {
-            clock: Clock::start(),
-            shutdown,
-            registry: Registry::new(),
-            ledger: Arc::default(),
-            names: Names { routes: routes.into(), destinations: destinations.into() },
-            letters,
-            slot: DecodeSlot::new(move || woken.wake()),
-            queue,
-            pools: TaskTracker::new(),
-            budgets: Vec::new(),
-            statuses: Vec::new(),
-            config,
-        }
-    }
-
-    /// Starts the pool of each destination. Returns where the encoders put their batches.
-    fn outlets(&mut self, book: Book) -> Result<Vec<Outlet>, AppError> {
-        let metrics = DeliveryMetrics::register(&self.registry, &self.names.destinations);
-        let metrics = metrics.map_err(|source| AppError::Metrics { source })?;
-        let destinations = self.config.destinations.clone();
-        let mut outlets = Vec::new();
-        for (id, (name, config)) in (0..u16::MAX).map(DestinationId).zip(destinations) {
-            let to = To { id, name, book, metrics: metrics.clone() };
-            outlets.push(match config {
-                DestinationConfig::OpenSearch(config) => {
-                    let bulk = config.bulk.clone();
-                    let breaker = config.dead_letter_breaker == Switch::On;
-                    let built = OpenSearch::build(*config, self.clock);
-                    let name = to.name.clone();
-                    let search = built.map_err(|source| AppError::OpenSearch { name, source })?;
-                    let search = Arc::new(search);
-                    let (tell, closed) = watch::channel(None);
-                    let targets = targets(&self.config.routes, id);
-                    self.pools.spawn(prepare::templates(Arc::clone(&search), targets, tell));
-                    let dispatcher = Dispatcher::new(bulk.max_in_flight.get(), breaker);
-                    let body = (bulk.max_body.0, bulk.max_wait.0);
-                    self.outlet(to, search, (dispatcher, closed), body)
-                }
-                DestinationConfig::Sqlite(config) => {
-                    let name = to.name.clone();
-                    let opened = SqliteDestination::open(config);
-                    let file = opened.map_err(|source| AppError::Sqlite { name, source })?;
-                    let (_, closed) = watch::channel(Some(BTreeMap::new()));
-                    let dispatcher = Dispatcher::new(SQLITE_REQUESTS, true);
-                    let body = (SQLITE_BODY, SQLITE_WAIT);
-                    self.outlet(to, Arc::new(file), (dispatcher, closed), body)
-                }
-            });
-        }
-        Ok(outlets)
-    }
-
-    fn outlet<D: Destination>(
-        &mut self,
-        to: To,
-        destination: Arc<D>,
-        (dispatcher, closed): (Dispatcher, watch::Receiver<Closed>),
-        (max_body, max_wait): (usize, Duration),
-    ) -> Outlet {
-        let To { id, name, book, metrics } = to;
-        let queue = Arc::clone(&self.queue);
-        let budget = BodyBudget::new(self.config.memory.body.0, move || queue.wake());
-        let account = Account { ledger: Arc::clone(&self.ledger), destination: id, book };
-        // Every batch takes MIN_CHARGE of the budget, so there are never more than this.
-        let (batches, received) = mpsc::channel(budget.size() / MIN_CHARGE + 1);
-        let framing: Framing = destination.framing();
-        let status: Arc<PoolStatus> = Arc::default();
-        let around = Surroundings {
-            name: name.clone(),
-            routes: Arc::clone(&self.names.routes),
-            letters: self.letters.clone(),
-            slot: self.slot.clone(),
-            clock: self.clock,
-            shutdown: self.shutdown.clone(),
-            metrics,
-            status: Arc::clone(&status),
-        };
-        self.pools.spawn(Pool::new(destination, dispatcher, received, closed, around).run());
-        self.budgets.push((name.clone(), Arc::clone(&budget)));
-        self.statuses.push((name, status));
-        Outlet { account, framing, max_body, max_wait, budget, batches }
-    }
-
-    /// Starts the source of each stream.
-    fn sources(
-        &self,
-        state: &State,
-        fetch: &FetchBudget,
-        (tasks, credentials): (&TaskTracker, Option<Credentials>),
-    ) -> Result<Vec<crate::kinesis::SourceHandle>, AppError> {
-        let metrics = KinesisMetrics::new(&self.registry);
-        let metrics = metrics.map_err(|source| AppError::Metrics { source })?;
-        let streams = self.config.streams.clone().into_iter();
-        let handles = streams.map(|(stream, config)| {
-            let queue = Arc::clone(&self.queue);
-            let source = Source::new(SourceSetup {
-                stream,
-                config,
-                credentials: credentials.clone(),
-                leases: LeaseTable::new(state.clone()),
-                budget: fetch.clone(),
-                metrics: metrics.clone(),
-                records: Arc::new(move |ack| queue.push(ack)),
-                shutdown: self.shutdown.clone(),
-                clock: self.clock,
-                tasks: tasks.clone(),
-            });
-            let handle = source.handle();
-            tasks.spawn(source.run());
-            handle
-        });
-        Ok(handles.collect())
-    }
-
-    fn register(&self, shared: &Shared, fetch: &FetchBudget) -> prometheus::Result<()> {
-        let names = self.names.clone();
-        let ledger = LedgerMetrics::new(Arc::clone(&self.ledger), names, metrics::labels())?;
-        self.registry.register(Box::new(ledger))?;
-        let memory = metrics::DaemonMetrics {
-            parked_milliseconds: Arc::clone(&shared.parked_milliseconds),
-            fetch: fetch.clone(),
-            bodies: self.budgets.clone(),
-            letters: self.letters.clone(),
-            desc: metrics::DaemonMetrics::desc()?,
-        };
-        self.registry.register(Box::new(memory))
-    }
-
-    fn view(&self, sources: Vec<crate::kinesis::SourceHandle>) -> View {
-        View {
-            registry: self.registry.clone(),
-            ledger: Arc::clone(&self.ledger),
-            names: self.names.clone(),
-            sources,
-            letters: self.letters.clone(),
-            pools: self.statuses.clone(),
-            clock: self.clock,
-            shutdown: self.shutdown.clone(),
-            heartbeat: Arc::new(Heartbeat::default()),
-        }
-    }
-}
-
 /// Deletes the dead letters that are older than `dead_letters.max_age`, now and every hour.
 async fn expire(letters: LetterStore) {
     loop {
@@ -443,12 +262,4 @@ async fn expire(letters: LetterStore) {
         }
         tokio::time::sleep(EXPIRE_EVERY).await;
     }
-}
-
-/// The destination that an outlet is made for.
-struct To {
-    id: DestinationId,
-    name: DestinationName,
-    book: Book,
-    metrics: DeliveryMetrics,
 }

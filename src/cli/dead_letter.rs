@@ -24,8 +24,10 @@ pub(super) enum DeadLetterCommand {
     ///
     /// Each event becomes a document again by today's route, with the same id, and goes to the
     /// destination that refused it: sending one twice changes nothing. A record that could not be
-    /// decoded takes today's whole path. Ends with 1 when letters are left. Takes the place of the
-    /// daemon, which must not run meanwhile.
+    /// decoded takes today's whole path. Ends with 1 when letters are left.
+    ///
+    /// A daemon that runs does it beside its work, when asked by this command; Ctrl-C withdraws
+    /// what has not been sent. Without one, the command takes its place meanwhile.
     Replay(super::replay::ReplayArgs),
     /// Throw them away for good.
     Drop(DropArgs),

@@ -1,20 +1,18 @@
-//! `logweir dead-letter replay`.
+//! `logweir dead-letter replay`: asks the daemon that has the state, or takes its place.
 
-use std::collections::BTreeMap;
+mod ask;
+
 use std::io::IsTerminal as _;
-use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
 
-use crate::app::ReplayApp;
+use crate::app::{AppError, ReplayApp};
 use crate::config::{Config, LogFormat};
-use crate::event::DestinationId;
-use crate::fate::{KeptReason, ReplayResult};
-use crate::replay::{Order, Report};
+use crate::dead_letter::requests::{Order, Report};
+use crate::fate::KeptReason;
 use crate::shutdown::Shutdown;
-use crate::telemetry::ledger::Ledger;
-use crate::telemetry::ledger_metrics::Names;
+use crate::state::StateError;
 use crate::telemetry::log::LogLevel;
 
 use super::dead_letter::Which;
@@ -44,85 +42,75 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, Exit> {
     let config = args.which.file.load()?;
     let level = LogLevel::start(&config.log.level, config.log.format == LogFormat::Json);
     let _level = level.map_err(|error| failed(Exit::Usage, &error))?;
-    let to = args.to.as_deref().map(|name| destination(&config, name)).transpose()?;
-    let order = Order { filter: args.which.filter(), as_is: args.as_is, to };
+    if let Some(to) = &args.to {
+        check_destination(&config, to)?;
+    }
+    let order = Order { filter: args.which.filter(), as_is: args.as_is, to: args.to.clone() };
     runtime()?.block_on(run(args, config, order))
 }
 
-fn destination(config: &Config, name: &str) -> Result<DestinationId, Exit> {
-    let place = config.destinations.iter().position(|(known, _)| known.as_str() == name);
-    let id = place.and_then(|place| u16::try_from(place).ok()).map(DestinationId);
-    id.ok_or_else(|| {
-        let known: Vec<_> = config.destinations.iter().map(|(name, _)| name.as_str()).collect();
-        eprintln!("error: there is no destination `{name}`: there is {}", known.join(", "));
-        Exit::Usage
-    })
+fn check_destination(config: &Config, name: &str) -> Result<(), Exit> {
+    if config.destinations.iter().any(|(known, _)| known.as_str() == name) {
+        return Ok(());
+    }
+    let known: Vec<_> = config.destinations.iter().map(|(name, _)| name.as_str()).collect();
+    eprintln!("error: there is no destination `{name}`: there is {}", known.join(", "));
+    Err(Exit::Usage)
 }
 
 async fn run(args: &ReplayArgs, config: Config, order: Order) -> Result<Exit, Exit> {
     let signals = StopSignals::catch().map_err(|error| failed(Exit::Unavailable, &error))?;
     let shutdown = Shutdown::default();
-    let app = ReplayApp::start(config, order, shutdown.clone());
-    let app = app.map_err(|error| failed(exit_of(&error), &error))?;
-    let (letters, ledger, names) = (app.letters, Arc::clone(&app.ledger), app.names.clone());
     let shows_progress = std::io::stderr().is_terminal() && !args.json;
     let progress = |report: &Report| {
         if shows_progress {
-            eprint!("\r{} of {letters} letters", report.ended());
+            eprint!("\r{} of {} letters", report.ended(), report.letters);
         }
     };
-    let report = tokio::select! {
-        report = app.finish(progress) => report,
-        () = signals.obey(shutdown) => return Err(Exit::Partly),
+    let report = match ReplayApp::start(config.clone(), order.clone(), shutdown.clone()) {
+        Err(AppError::State { source: StateError::Locked { holder, .. } }) => {
+            ask::ask(&config, &order, (signals, &holder), progress).await?
+        }
+        Err(error) => return Err(failed(exit_of(&error), &error)),
+        Ok(app) => {
+            let report = tokio::select! {
+                report = app.finish(progress) => report,
+                () = signals.obey(shutdown) => return Err(Exit::Partly),
+            };
+            report.map_err(|error| failed(Exit::Unavailable, &error))?
+        }
     };
     if shows_progress {
         eprintln!();
     }
-    let report = report.map_err(|error| failed(Exit::Unavailable, &error))?;
-    let sent = sent(&ledger, &names);
     if args.json {
-        say!("{}", as_json(letters, &report, &sent));
+        say!("{}", as_json(&report));
     } else {
-        say_part!("{}", as_text(letters, &report, &sent));
+        say_part!("{}", as_text(&report));
     }
-    Ok(if report.removed == letters { Exit::Clean } else { Exit::Partly })
+    Ok(if report.removed == report.letters { Exit::Clean } else { Exit::Partly })
 }
 
-/// Events by destination and result.
-type Sent = BTreeMap<String, BTreeMap<ReplayResult, u64>>;
-
-fn sent(ledger: &Ledger, names: &Names) -> Sent {
-    let mut sent = Sent::new();
-    for ((to, result), events) in ledger.snapshot().replayed {
-        sent.entry(names.destination(to).to_owned()).or_default().insert(result, events);
-    }
-    sent
-}
-
-fn as_json(letters: u64, report: &Report, sent: &Sent) -> serde_json::Value {
-    let kept: BTreeMap<_, _> = report.kept.iter().map(|(why, n)| (why.as_str(), n)).collect();
-    let of = |counts: &BTreeMap<ReplayResult, u64>| -> BTreeMap<&str, u64> {
-        counts.iter().map(|(result, events)| (result.as_str(), *events)).collect()
-    };
-    let sent: BTreeMap<_, _> = sent.iter().map(|(name, counts)| (name, of(counts))).collect();
-    let not_sent = letters.saturating_sub(report.ended());
-    json!({"letters": letters, "removed": report.removed, "kept": kept, "not_sent": not_sent,
+fn as_json(report: &Report) -> serde_json::Value {
+    let Report { letters, removed, kept, sent } = report;
+    json!({"letters": letters, "removed": removed, "kept": kept, "not_sent": report.not_sent(),
            "replayed": sent})
 }
 
-fn as_text(letters: u64, report: &Report, sent: &Sent) -> String {
-    if letters == 0 {
+fn as_text(report: &Report) -> String {
+    if report.letters == 0 {
         return "no dead letters to send\n".to_owned();
     }
-    let mut text = format!("sent and removed {} of {letters} dead letters\n", report.removed);
-    for (name, counts) in sent {
+    let mut text =
+        format!("sent and removed {} of {} dead letters\n", report.removed, report.letters);
+    for (name, counts) in &report.sent {
         let counts = counts.iter().map(|(result, events)| format!("{events} {result}"));
         text.push_str(&format!("  {name}: {}\n", counts.collect::<Vec<_>>().join(", ")));
     }
     for (reason, kept) in &report.kept {
         text.push_str(&format!("kept {kept}: {}\n", why(*reason)));
     }
-    let not_sent = letters.saturating_sub(report.ended());
+    let not_sent = report.not_sent();
     if not_sent > 0 {
         text.push_str(&format!("kept {not_sent}: stopped before they were sent\n"));
     }

@@ -16,8 +16,9 @@ use crate::units::ByteSize;
 use super::problem::{Locator, closest};
 use super::{Config, DestinationConfig, File, Problem, RouteConfig};
 
-/// A page of 10 MiB takes some 24 MiB while it is parsed, and may take half of the budget.
-const LEAST_FETCH: usize = 48 << 20;
+/// A page of 10 MiB takes some 24 MiB while it is parsed, and may take half of what replays of dead
+/// letters leave of the budget.
+const LEAST_FETCH: usize = 56 << 20;
 
 /// Two bodies of the usual size: less would alternate between filling and sending.
 const LEAST_BODY: usize = 10 << 20;

@@ -2,6 +2,7 @@
 
 mod config;
 mod letter;
+pub mod requests;
 pub mod sqlite;
 
 use serde::{Deserialize, Serialize};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use serde::{Deserialize, Serialize};
 
 use crate::event::Timestamp;
 use crate::state::{Durability, State, StateError};
@@ -52,7 +53,7 @@ pub enum LetterStoreError {
 }
 
 /// Which letters are meant; all that is set must agree.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// The class of the reason.
     pub reason: Option<String>,

@@ -7,7 +7,7 @@ pub(super) const APPLICATION_ID: i64 = 0x4c67_5772;
 
 /// Each brings a file of the version before it (0 is an empty file) to its own; the number of
 /// steps is the current version. Released steps are never changed.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // 1: leases. `checkpoint` is a `lease::Position` as text, `parents` a JSON array.
     "CREATE TABLE leases (
         stream TEXT NOT NULL,
@@ -60,6 +60,17 @@ const MIGRATIONS: [&str; 3] = [
         length INTEGER NOT NULL,
         PRIMARY KEY (stream, shard, kind)
     ) STRICT, WITHOUT ROWID;",
+    // 4: replays that the daemon is asked for. `wanted` and `report` are a `dead_letter::Order` and
+    // `Report` as JSON; times are milliseconds, `seen` that of the daemon's last word.
+    "CREATE TABLE replays (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        wanted TEXT NOT NULL,
+        withdrawn INTEGER NOT NULL DEFAULT 0,
+        seen INTEGER,
+        report TEXT,
+        ended INTEGER,
+        error TEXT
+    ) STRICT;",
 ];
 
 /// The version of a current file.

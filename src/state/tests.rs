@@ -121,7 +121,7 @@ fn an_older_state_is_brought_up_to_date_and_keeps_its_rows() {
     drop(state);
     foreign(
         &folder,
-        "DROP TABLE dead_letters; DROP TABLE dead_letter_totals; DROP TABLE possible_gaps; PRAGMA user_version = 1;
+        "DROP TABLE dead_letters; DROP TABLE dead_letter_totals; DROP TABLE possible_gaps; DROP TABLE replays; PRAGMA user_version = 1;
          INSERT INTO leases VALUES ('s', 'shard', '[]', 'TRIM_HORIZON', 0)",
     );
     let state = open(&folder, Access::Daemon).unwrap();

@@ -20,6 +20,7 @@ mod output;
 mod packages;
 mod readme;
 mod replay;
+mod replay_on_request;
 mod secrets;
 mod setup;
 mod kinesis_source;

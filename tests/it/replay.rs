@@ -10,12 +10,12 @@ use crate::fake_bulk::{FakeBulk, item, item_error};
 use crate::small::{PATIENCE, Small, envelope, route, signal, stop};
 
 /// Log events in the stream; every fifth is refused.
-const EVENTS: usize = 60;
+pub(crate) const EVENTS: usize = 60;
 
 /// A daemon has run: 48 documents are stored, 12 events and one record are dead letters.
-struct Rig(Small);
+pub(crate) struct Rig(pub(crate) Small);
 
-fn refuse_every_fifth(fake: &FakeBulk) {
+pub(crate) fn refuse_every_fifth(fake: &FakeBulk) {
     fake.rule(|_, id, _| {
         let n: usize = id.parse().unwrap();
         let reason = format!("failed to parse field [n] of document [{n}]");
@@ -24,7 +24,7 @@ fn refuse_every_fifth(fake: &FakeBulk) {
 }
 
 impl Rig {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let rig = Self(Small::new("").await);
         for first in (0..EVENTS).step_by(20) {
             rig.0.put(envelope("/app/orders", first..first + 20));
@@ -40,23 +40,23 @@ impl Rig {
     }
 
     /// With a second destination, called `archive`.
-    fn configure(&self, log_group: &str) {
+    pub(crate) fn configure(&self, log_group: &str) {
         let archive = self.0.path("archive.db");
         let archive = format!("\n[destination.archive.sqlite]\npath = \"{}\"\n", archive.display());
         self.0.configure(&format!("{archive}{}", route("app", log_group, "json")));
     }
 
-    async fn replay(&self, options: &[&str]) -> (Option<i32>, String) {
+    pub(crate) async fn replay(&self, options: &[&str]) -> (Option<i32>, String) {
         self.0.ask(&[&["dead-letter", "replay"], options].concat()).await
     }
 
-    async fn replay_json(&self, options: &[&str]) -> (Option<i32>, Value) {
+    pub(crate) async fn replay_json(&self, options: &[&str]) -> (Option<i32>, Value) {
         let (code, said) = self.replay(&[&["--json"], options].concat()).await;
         (code, serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}")))
     }
 
     /// The letters, oldest first.
-    fn letters(&self) -> Vec<Value> {
+    pub(crate) fn letters(&self) -> Vec<Value> {
         let connection = self.0.database("state.db");
         let mut statement =
             connection.prepare("SELECT letter FROM dead_letters ORDER BY number").unwrap();
@@ -64,7 +64,7 @@ impl Rig {
         rows.map(|json| serde_json::from_str(&json.unwrap()).unwrap()).collect()
     }
 
-    async fn letters_are(&self, count: usize) {
+    pub(crate) async fn letters_are(&self, count: usize) {
         let waiting = async {
             while self.letters().len() != count {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -203,24 +203,6 @@ async fn a_replay_that_is_stopped_loses_nothing() {
     rig.0.fake.no_rule();
     assert_eq!(rig.replay(&["--destination", "search"]).await.0, Some(0));
     assert_eq!((rig.0.fake.count(), rig.letters().len()), (EVENTS, 1));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn beside_a_daemon_it_says_who_has_the_state() {
-    let rig = Rig::start().await;
-    let daemon = rig.0.daemon();
-    let lock = rig.0.path("state.db.lock");
-    let pid = daemon.id().unwrap().to_string();
-    let held = async {
-        while !std::fs::read_to_string(&lock).unwrap_or_default().contains(&pid) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, held).await.unwrap();
-    let (code, said) = rig.replay(&[]).await;
-    assert_eq!(code, Some(69), "{said}");
-    assert!(said.contains(&pid), "{said}");
-    stop(daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

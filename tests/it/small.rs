@@ -118,7 +118,8 @@ impl Small {
             }
         };
         let address = tokio::time::timeout(Duration::from_secs(60), listening).await;
-        (daemon, address.expect("the daemon listens"))
+        let said = std::fs::read_to_string(&log).unwrap();
+        (daemon, address.unwrap_or_else(|_| panic!("the daemon does not listen: {said}")))
     }
 
     pub(crate) fn database(&self, name: &str) -> Connection {

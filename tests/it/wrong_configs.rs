@@ -57,7 +57,7 @@ const CASES: &[Case] = &[
     (STATE, "path = \"state.db\"\nephemeral = \"yes\"", "true or false"),
     (STATE, "path = \"state.db\"\n[shutdown]\ndeadline = 25", "\"30s\""),
     (STATE, "path = \"state.db\"\n[memory]\nfetch = \"64 megs\"", "\"64MiB\""),
-    (STATE, "path = \"state.db\"\n[memory]\nfetch = \"1MiB\"", "48MiB or more"),
+    (STATE, "path = \"state.db\"\n[memory]\nfetch = \"1MiB\"", "56MiB or more"),
     (STATE, "path = \"state.db\"\n[memory]\nbody = 0", "10MiB or more"),
     (STATE, "path = \"state.db\"\n[http]\nlisten = \"localhost\"", "127.0.0.1:9598"),
     (STATE, "path = \"state.db\"\n[log]\nlevel = \"loud\"", "debug"),
