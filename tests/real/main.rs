@@ -13,6 +13,7 @@ mod bulk_answers;
 mod cloudtrail_documents;
 mod daemon_metrics;
 mod dead_letters;
+mod documents;
 mod engines;
 mod envelopes;
 #[path = "../it/facts.rs"]
@@ -26,6 +27,7 @@ mod machine;
 mod metrics;
 mod metrics_lint;
 mod rereading;
+mod resharding;
 mod rig;
 mod servers;
 mod systemd_day;

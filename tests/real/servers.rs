@@ -21,7 +21,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use botocore::signed_by_botocore;
-pub(crate) use kinesis::Kinesis;
+pub(crate) use kinesis::{Emulator, Kinesis, PutAt};
 pub(crate) use opensearch::{Engine, OpenSearch};
 pub(crate) use promtool::{promtool_complaints, promtool_on_rules};
 
