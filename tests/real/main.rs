@@ -11,6 +11,7 @@
 mod alerts;
 mod bulk_answers;
 mod cloudtrail_documents;
+mod cloudwatch_logs;
 mod daemon_metrics;
 mod dead_letters;
 mod documents;

@@ -28,6 +28,9 @@ pub(crate) enum Emulator {
     /// Splits and merges as the real one does, and has regions. 1 MB/s in, 0.8 out; the last
     /// sequence number of every closed shard is 2^63 - 1.
     KinesisLocal,
+    /// Has CloudWatch Logs at the same address, which deliver to it. Its sequence numbers are 1, 2,
+    /// 3 in each shard.
+    Moto,
 }
 
 static SHARED: OnceCell<Option<Arc<Server>>> = OnceCell::const_new();
@@ -162,6 +165,7 @@ impl Emulator {
         let (name, listening) = match self {
             Self::Kinesalite => ("kinesis", "listening on "),
             Self::KinesisLocal => ("kinesis-local", "listening on "),
+            Self::Moto => ("moto", "Running on http://"),
         };
         Kind { name, listening }
     }
