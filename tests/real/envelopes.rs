@@ -51,7 +51,8 @@ pub(crate) async fn put(kinesis: &Kinesis, stream: &str, records: &[Vec<u8>]) {
     }
 }
 
-fn record(route: &str, events: &[LogEvent]) -> Vec<u8> {
+/// One record with these events of a route.
+pub(crate) fn record(route: &str, events: &[LogEvent]) -> Vec<u8> {
     let log_events: Vec<_> = events.iter().map(LogEvent::json).collect();
     let envelope = json!({
         "messageType": "DATA_MESSAGE",

@@ -3,7 +3,6 @@
 
 const path = require('path')
 
-// The second argument, the run's folder, only marks the process as ours for `start --sweep`.
 const [folder] = process.argv.slice(2)
 const kinesalite = require(path.join(folder, 'node_modules', 'kinesalite'))
 

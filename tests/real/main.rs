@@ -11,8 +11,10 @@
 mod alerts;
 mod bulk_answers;
 mod cloudtrail_documents;
+mod cloudwatch_logs;
 mod daemon_metrics;
 mod dead_letters;
+mod documents;
 mod engines;
 mod envelopes;
 #[path = "../it/facts.rs"]
@@ -26,6 +28,7 @@ mod machine;
 mod metrics;
 mod metrics_lint;
 mod rereading;
+mod resharding;
 mod rig;
 mod servers;
 mod systemd_day;

@@ -10,6 +10,7 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use crate::documents::Documents;
 use crate::metrics::{Metrics, identity};
 use crate::servers::Kinesis;
 
@@ -47,6 +48,14 @@ pub(crate) fn log_group(route: &str) -> String {
     format!("/real/{route}")
 }
 
+/// The table of a stream whose name there is `name`; a daemon calls it `table`.
+pub(crate) fn stream(kinesis: &Kinesis, table: &str, name: &str) -> String {
+    let (region, url) = (kinesis.region(), kinesis.url());
+    format!(
+        "[stream.{table}]\nstream_name = \"{name}\"\nregion = \"{region}\"\nendpoint = \"{url}\"\n\n"
+    )
+}
+
 impl Rig {
     /// `destination` is TOML: its `url` and whatever else. What no route takes is discarded.
     pub(crate) fn new(kinesis: &Kinesis, stream: &str, destination: &str, routes: &str) -> Self {
@@ -55,22 +64,41 @@ impl Rig {
         rig
     }
 
+    /// With a SQLite file for a destination, and the tables of any number of streams.
+    pub(crate) fn with_documents(streams: &str, routes: &str) -> Self {
+        let rig = Self { folder: tempfile::tempdir().unwrap() };
+        let path = rig.documents_path();
+        let destination = format!("[destination.search.sqlite]\npath = \"{}\"", path.display());
+        // Records that compress well are many events: beside compilers it takes longer than usual
+        // until all that are in memory have their fates.
+        let destination = format!("[shutdown]\ndeadline = \"4m\"\n\n{destination}");
+        rig.write(streams, &destination, routes);
+        rig
+    }
+
+    /// What is in that file.
+    pub(crate) fn documents(&self) -> Documents {
+        Documents::of(self.documents_path())
+    }
+
+    fn documents_path(&self) -> PathBuf {
+        self.folder.path().join("documents.db")
+    }
+
     /// Writes another configuration, for the next daemon or command.
-    pub(crate) fn configure(
-        &self,
-        kinesis: &Kinesis,
-        stream: &str,
-        destination: &str,
-        routes: &str,
-    ) {
+    pub(crate) fn configure(&self, kinesis: &Kinesis, name: &str, destination: &str, routes: &str) {
+        let destination = format!("[destination.search.opensearch]\n{destination}");
+        self.write(&stream(kinesis, name, name), &destination, routes);
+    }
+
+    fn write(&self, streams: &str, destination: &str, routes: &str) {
         let state = self.folder.path().join("state.db");
         let config = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n\n\
-             [stream.{stream}]\nregion = \"us-east-1\"\nendpoint = \"{}\"\n\n\
+             {streams}\
              [state.sqlite]\npath = \"{}\"\nephemeral = true\n\n\
-             [destination.search.opensearch]\n{destination}\n\n\
+             {destination}\n\n\
              {routes}[[route]]\nname = \"rest\"\ndiscard = true\n",
-            kinesis.url(),
             state.display(),
         );
         fs::write(self.folder.path().join("logweir.toml"), config).unwrap();
@@ -158,6 +186,18 @@ impl Daemon {
         }
     }
 
+    /// Waits until events are in flight.
+    pub(crate) async fn at_work(&self) -> Metrics {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let metrics = self.metrics().await;
+            if metrics.sum("logweir_events_in_flight", &[]) > 0 {
+                return metrics;
+            }
+            assert!(Instant::now() < deadline, "nothing is in flight:\n{}", self.log());
+        }
+    }
+
     async fn metrics(&self) -> Metrics {
         let (status, page) = self.get("/metrics").await;
         assert_eq!(status, 200, "{page}");
@@ -173,8 +213,8 @@ impl Daemon {
         (status, answer.text().await.unwrap())
     }
 
-    /// Drains it by SIGTERM, which must end it well, and soon.
-    pub(crate) async fn stop(mut self) {
+    /// Drains it by SIGTERM, which must end it well, and soon. Returns what it has logged.
+    pub(crate) async fn stop(mut self) -> Vec<Value> {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let deadline = Instant::now() + PATIENCE;
@@ -186,6 +226,7 @@ impl Daemon {
             sleep(POLL).await;
         };
         assert_eq!(ended.code(), Some(0), "a drained SIGTERM exits with 0:\n{}", self.log());
+        self.lines().collect()
     }
 
     /// What it has logged as an error: data lost, or a person must act.

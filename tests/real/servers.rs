@@ -5,6 +5,7 @@
 //! of a kind serves the whole binary, empty at first: a test owns its indices and streams by name.
 
 mod botocore;
+mod cloudwatch_logs;
 mod kinesis;
 mod opensearch;
 mod promtool;
@@ -21,7 +22,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use botocore::signed_by_botocore;
-pub(crate) use kinesis::Kinesis;
+pub(crate) use cloudwatch_logs::{LogBatch, subscribe_and_put};
+pub(crate) use kinesis::{Emulator, Kinesis, PutAt};
 pub(crate) use opensearch::{Engine, OpenSearch};
 pub(crate) use promtool::{promtool_complaints, promtool_on_rules};
 
