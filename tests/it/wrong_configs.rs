@@ -20,6 +20,7 @@ const STATE: &str = "path = \"/var/lib/logweir/state.db\"";
 const URL: &str = "url = \"https://search.example.com:9200\"";
 const AUTH: &str =
     "auth.basic = { user = \"logweir\", password_file = \"/run/secrets/search-password\" }";
+const FLOW_GROUPS: &str = "log_group = [\"/vpc/*\", \"*flow-logs*\"]";
 const REST: &str = "name = \"rest\"";
 
 const CASES: &[Case] = &[
@@ -111,6 +112,24 @@ const CASES: &[Case] = &[
     (REST, "name = \"flow\"", "a name of its own"),
     (REST, "name = \"rest\"\nlog_group = \"/aws/*\"", "let the last route take everything"),
     (REST, "name = \"rest\"\nlog_group = 7", "/vpc/*"),
+    (
+        REST,
+        "name = \"rest\"\nkind = \"json\"\nlog_stream = \"a\"",
+        "(leave `log_stream` and `kind` out)",
+    ),
+    (FLOW_GROUPS, "", "route `flow` before it takes everything"),
+    (FLOW_GROUPS, "log_group = \"*\"", "Move `rest` up"),
+    (FLOW_GROUPS, "log_group = []", "an empty list"),
+    (FLOW_GROUPS, "log_group = [\"\"]", "an empty pattern"),
+    (FLOW_GROUPS, "account = \"12345\"", "its 12 digits"),
+    (FLOW_GROUPS, "account = [\"111122223333\", \"1111-2222-3333\"]", "its 12 digits"),
+    (FLOW_GROUPS, "account = 111122223333", "in quotes"),
+    (FLOW_GROUPS, "log_stream = []", "an empty list"),
+    (FLOW_GROUPS, "stream = \"central-lugs\"", "did you mean `central-logs`?"),
+    (FLOW_GROUPS, "stream = [\"central-logs\", \"edge\"]", "only `central-logs`"),
+    (FLOW_GROUPS, "kind = \"vpcflow\"", "did you mean `vpc_flow`?"),
+    (FLOW_GROUPS, "kind = [\"json\", \"lambda\"]", "cloudtrail, vpc_flow, json, plain"),
+    (FLOW_GROUPS, "kind = []", "an empty list"),
     ("to = [\"search\"]", "to = \"search\"", "a list"),
     ("to = [\"search\"]", "to = [\"serch\"]", "did you mean `search`?"),
     ("to = [\"search\"]", "to = [\"splunk\"]", "[destination.splunk."),
