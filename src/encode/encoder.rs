@@ -236,7 +236,7 @@ impl Bench {
             Placed::Day(_) => Stamp { timestamp: time, undated: false },
             Placed::Undated => Stamp { timestamp: arrival, undated: true },
         };
-        let index = self.choices.index(at.route, index, placed);
+        let index = self.choices.index(at.route, index, placed, at.source);
         self.id.clear();
         parsed.document_id(at.source, &mut self.id);
         let entry =

@@ -5,6 +5,7 @@
 
 mod conditions;
 mod index;
+mod legal;
 
 use std::fmt::Write as _;
 

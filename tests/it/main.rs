@@ -20,6 +20,7 @@ mod output;
 mod packages;
 mod readme;
 mod replay;
+mod routes;
 mod secrets;
 mod setup;
 mod kinesis_source;

@@ -21,6 +21,7 @@ const URL: &str = "url = \"https://search.example.com:9200\"";
 const AUTH: &str =
     "auth.basic = { user = \"logweir\", password_file = \"/run/secrets/search-password\" }";
 const FLOW_GROUPS: &str = "log_group = [\"/vpc/*\", \"*flow-logs*\"]";
+const LONG_INDEX: &str = "index = \"a-name-of-so-many-words-that-in-the-255-bytes-of-an-index-name-the-names-of-two-log-groups-find-no-room-unless-each-were-cut-down-to-what-nobody-would-recognise-again-in-a-list-of-indices-{log_group}-{log_group}\"";
 const REST: &str = "name = \"rest\"";
 
 const CASES: &[Case] = &[
@@ -144,6 +145,10 @@ const CASES: &[Case] = &[
     ("index = \"cwl-%Y.%m.%d\"", "index = \"CWL-%Y\"", "lower case"),
     ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-%H\"", "%Y, %m or %d"),
     ("index = \"cwl-%Y.%m.%d\"", "index = \"%Y-cwl\"", "begin with text"),
+    ("index = \"cwl-%Y.%m.%d\"", "index = \"{account}-%Y\"", "begin with text"),
+    ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-{log_stream}\"", "{log_group}"),
+    ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-{account-%Y\"", "is missing"),
+    ("index = \"cwl-%Y.%m.%d\"", LONG_INDEX, "shorten its text"),
     ("index = \"cwl-%Y.%m.%d\"", "", "index = \"logs-%Y.%m.%d\""),
 ];
 

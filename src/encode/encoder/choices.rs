@@ -24,7 +24,15 @@ pub(super) struct Choices {
     size: usize,
     key: String,
     /// The index name used last, by route.
-    indices: Vec<Option<(Placed, Arc<str>)>>,
+    indices: Vec<Option<Named>>,
+}
+
+/// An index name with what it was made from.
+#[derive(Clone, Debug)]
+struct Named {
+    placed: Placed,
+    filled_from: [String; 3],
+    name: Arc<str>,
 }
 
 impl Choices {
@@ -57,24 +65,28 @@ impl Choices {
         choice
     }
 
-    /// The name of the index for events of a route.
+    /// The name of the index for events of a route. Those of one envelope nearly always share it.
     pub(super) fn index(
         &mut self,
         route: RouteId,
         template: &IndexTemplate,
         placed: Placed,
+        source: &Source<'_>,
     ) -> Arc<str> {
-        let Some(cached) = self.indices.get_mut(usize::from(route.0)) else {
-            return template.name(placed);
-        };
-        match cached {
-            Some((known, name)) if *known == placed => Arc::clone(name),
-            Some(_) | None => {
-                let name = template.name(placed);
-                *cached = Some((placed, Arc::clone(&name)));
-                name
-            }
+        let filled_from = template.filled_from(source);
+        let cached = self.indices.get_mut(usize::from(route.0));
+        if let Some(Some(known)) = &cached
+            && known.placed == placed
+            && known.filled_from == filled_from
+        {
+            return Arc::clone(&known.name);
         }
+        let name = template.name(placed, source);
+        if let Some(cached) = cached {
+            let filled_from = filled_from.map(str::to_owned);
+            *cached = Some(Named { placed, filled_from, name: Arc::clone(&name) });
+        }
+        name
     }
 }
 
@@ -105,5 +117,24 @@ mod tests {
         let source = Source { owner: "1", log_group: "g", log_stream: &log_stream, region: "" };
         assert_eq!(choices.routes(&table, &stream, &source), Choice::Envelope(RouteId(1)));
         assert!(choices.size <= MOST);
+    }
+
+    #[test]
+    fn an_index_name_is_remembered_only_for_where_it_comes_from() {
+        let template: IndexTemplate = "cwl-{log_group}-%Y".parse().unwrap();
+        let mut choices = Choices::new(1);
+        let mut name = |log_group, day| {
+            let source = Source { owner: "1", log_group, log_stream: "s", region: "" };
+            choices.index(RouteId(0), &template, Placed::Day(day), &source).to_string()
+        };
+        for (log_group, day, expected) in [
+            ("/a/b", 20_000, "cwl-a.b-2024"),
+            ("/a/b", 20_000, "cwl-a.b-2024"),
+            ("/a/c", 20_000, "cwl-a.c-2024"),
+            ("/a/c", 19_000, "cwl-a.c-2022"),
+            ("/a/b", 20_000, "cwl-a.b-2024"),
+        ] {
+            assert_eq!(name(log_group, day), expected);
+        }
     }
 }
