@@ -15,6 +15,10 @@ use crate::memory::BodyPermit;
 use crate::record::{AckToken, Record};
 use crate::telemetry::ledger::{Accounts, Book, Ledger};
 
+/// The indices that one body may go to. Each is looked for among the others, and the engine sends a
+/// part of the body to the shards of each: where names have placeholders there could be thousands.
+const MAX_INDICES: usize = 256;
+
 /// How a destination wants its documents in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -229,10 +233,10 @@ impl BatchBuilder {
         offset(&self.records) - 1
     }
 
-    /// Whether another event to `index` still fits the table of indices.
+    /// Whether an event to yet another index still fits in.
     #[must_use]
     pub fn has_room_for_index(&self) -> bool {
-        self.indices.len() < usize::from(u16::MAX)
+        self.indices.len() < MAX_INDICES
     }
 }
 

@@ -1,20 +1,18 @@
-//! Checks what no stage can check alone: names that must exist, routes that must leave no event
-//! without a fate.
-
-use std::collections::BTreeSet;
+//! Checks what no stage can check alone: what must be there, and what must fit together.
 
 use serde::Deserialize as _;
 use serde::de::{self, Deserializer};
 use toml::Spanned;
 
 use crate::dead_letter::DeadLettersConfig;
-use crate::event::{DestinationId, DestinationName, RouteName, StreamName};
-use crate::route::{Patterns, Route, RouteTable, Way};
+use crate::event::{DestinationName, StreamName};
+use crate::route::{RouteTable, Way};
 use crate::telemetry::log;
 use crate::units::ByteSize;
 
-use super::problem::{Locator, closest};
-use super::{Config, DestinationConfig, File, Problem, RouteConfig};
+use super::problem::Locator;
+use super::route::{Known, routes};
+use super::{Config, DestinationConfig, File, Problem};
 
 /// A page of 10 MiB takes some 24 MiB while it is parsed, and may take half of what replays of dead
 /// letters leave of the budget.
@@ -47,7 +45,8 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
         .map(|(name, config)| (DestinationName::new(&name), config.into_inner()))
         .collect();
     let names: Vec<&str> = destinations.iter().map(|(name, _)| name.as_str()).collect();
-    let routes = routes(file.route, &names, at)?;
+    let known: Vec<&str> = streams.iter().map(|(name, _)| name.as_str()).collect();
+    let routes = routes(file.route, &Known { streams: &known, destinations: &names }, at)?;
     for (n, name) in names.iter().enumerate() {
         if !is_used(&routes, n) {
             warnings.push(format!("no route leads to destination `{name}`"));
@@ -130,91 +129,4 @@ fn is_used(routes: &RouteTable, destination: usize) -> bool {
         Way::Discard => false,
         Way::Send { to, .. } => to.iter().any(|id| usize::from(id.0) == destination),
     })
-}
-
-fn routes(
-    configs: Vec<Spanned<RouteConfig>>,
-    destinations: &[&str],
-    at: &Locator<'_>,
-) -> Result<RouteTable, Problem> {
-    let last = configs.last().map(|route| route.span().start);
-    let mut seen = BTreeSet::new();
-    let mut routes = Vec::new();
-    for config in configs {
-        let start = config.span().start;
-        let config = config.into_inner();
-        let name = config.name.get_ref().clone();
-        if !seen.insert(name.clone()) {
-            let text = format!("a second route is called `{name}`: give it a name of its own");
-            return Err(at.problem(config.name.span().start, text));
-        }
-        routes.push(route(config, destinations, (at, start))?);
-    }
-    let Some(last) = last else {
-        return Err(at.whole("there is no route: add a table `[[route]]`"));
-    };
-    RouteTable::new(routes).ok_or_else(|| {
-        at.problem(
-            last,
-            "events that no route takes would have no fate: let the last route take everything \
-             (leave `log_group` out), with `to` or with `discard = true`",
-        )
-    })
-}
-
-fn route(
-    config: RouteConfig,
-    destinations: &[&str],
-    (at, start): (&Locator<'_>, usize),
-) -> Result<Route, Problem> {
-    let name = config.name.into_inner();
-    let wrong = |text: &str| at.problem(start, format!("route `{name}`: {text}"));
-    let log_groups = Patterns::new(config.log_group.0.iter().map(String::as_str));
-    let way = if config.discard {
-        if !config.to.is_empty() || config.parse.is_some() || config.index.is_some() {
-            return Err(wrong(
-                "`discard = true` leaves nothing for `to`, `parse` or `index` to do: leave them out",
-            ));
-        }
-        Way::Discard
-    } else {
-        if config.to.is_empty() {
-            return Err(wrong("it leads nowhere: add `to = [\"NAME\"]`, or `discard = true`"));
-        }
-        let index = config.index.ok_or_else(|| {
-            wrong("add the index that its documents go to, such as `index = \"logs-%Y.%m.%d\"`")
-        })?;
-        let parser = config
-            .parse
-            .ok_or_else(|| wrong("add how its messages are read, such as `parse = \"auto\"`"))?;
-        Way::Send { parser, to: resolve(&config.to, destinations, at)?, index }
-    };
-    Ok(Route { name: RouteName::new(&name), log_groups, way })
-}
-
-fn resolve(
-    names: &[Spanned<String>],
-    destinations: &[&str],
-    at: &Locator<'_>,
-) -> Result<Vec<DestinationId>, Problem> {
-    let mut to = Vec::new();
-    for name in names {
-        let (start, name) = (name.span().start, name.get_ref());
-        let place = destinations.iter().position(|known| known == name);
-        let id = place.and_then(|place| u16::try_from(place).ok()).map(DestinationId);
-        let Some(id) = id else {
-            let hint = match closest(name, destinations.iter().copied()) {
-                Some(best) => format!("did you mean `{best}`?"),
-                None => format!("add a table `[destination.{name}.opensearch]`"),
-            };
-            return Err(at.problem(start, format!("there is no destination `{name}`; {hint}")));
-        };
-        if to.contains(&id) {
-            return Err(
-                at.problem(start, format!("destination `{name}` is listed twice: name it once"))
-            );
-        }
-        to.push(id);
-    }
-    Ok(to)
 }

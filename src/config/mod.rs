@@ -6,6 +6,7 @@
 mod check;
 mod environment;
 mod problem;
+mod route;
 mod wording;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{self, SeqAccess, Visitor};
 use toml::Spanned;
 
 use crate::dead_letter::DeadLettersConfig;
@@ -22,10 +22,11 @@ use crate::destination::opensearch::config::OpenSearchConfig;
 use crate::destination::sqlite::SqliteDestinationConfig;
 use crate::event::{DestinationName, StreamName};
 use crate::kinesis::StreamConfig;
-use crate::parse::Parser;
-use crate::route::{IndexTemplate, RouteTable};
+use crate::route::RouteTable;
 use crate::state::SqliteConfig;
 use crate::units::{ByteSize, Period};
+
+use self::route::RouteConfig;
 
 pub use self::problem::Problem;
 
@@ -56,51 +57,6 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct StateConfig {
     sqlite: SqliteConfig,
-}
-
-/// A `[[route]]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RouteConfig {
-    name: Spanned<String>,
-    #[serde(default)]
-    log_group: Names,
-    parse: Option<Parser>,
-    #[serde(default)]
-    to: Vec<Spanned<String>>,
-    index: Option<IndexTemplate>,
-    #[serde(default)]
-    discard: bool,
-}
-
-/// One name or a list of names.
-#[derive(Debug, Default)]
-struct Names(Vec<String>);
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NamesVisitor;
-        impl<'de> Visitor<'de> for NamesVisitor {
-            type Value = Names;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a pattern such as \"/vpc/*\", or a list of them")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Names, E> {
-                Ok(Names(vec![name.to_owned()]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = list.next_element()? {
-                    names.push(name);
-                }
-                Ok(Names(names))
-            }
-        }
-        deserializer.deserialize_any(NamesVisitor)
-    }
 }
 
 /// A `[destination.NAME.KIND]`.

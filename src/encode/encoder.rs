@@ -1,8 +1,8 @@
 //! One encoder thread: takes a record, reads it event by event into the open bodies.
 
+mod choices;
 mod letters;
 
-use std::collections::HashMap;
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,18 +17,16 @@ use crate::event::{DestinationId, Moment, RouteId};
 use crate::fate::KeptReason;
 use crate::parse::{Parsed, Parser, Source, Stamp};
 use crate::record::{AckToken, LetterPayload};
-use crate::route::{IndexTemplate, Placed, Way};
+use crate::route::{Choice, IndexTemplate, Placed, Way};
 use crate::telemetry::chain::Chain;
 
+use self::choices::Choices;
 use super::queue::{Next, Place, Work};
 use super::tally::Tally;
 use super::{Outlet, Shared};
 
 /// How long the letter store is left alone after it refused a letter.
 const LETTER_RETRY: Duration = Duration::from_secs(5);
-
-/// Log groups whose route is remembered; beyond, all are forgotten and chosen again.
-const CACHED_GROUPS: usize = 4096;
 
 /// What a document has around its message, roughly: the `@` fields and the action line.
 const OVERHEAD: usize = 512;
@@ -46,9 +44,7 @@ struct Bench {
     /// The open body of each destination.
     open: Vec<Option<BatchBuilder>>,
     tally: Tally,
-    groups: HashMap<String, RouteId>,
-    /// The index name used last, by route.
-    indices: Vec<Option<(Placed, Arc<str>)>>,
+    choices: Choices,
     id: String,
     letters_again: Moment,
 }
@@ -67,8 +63,7 @@ impl Encoder {
         let bench = Bench {
             open: (0..destinations).map(|_| None).collect(),
             tally: Tally::new(routes, destinations, shared.book),
-            groups: HashMap::new(),
-            indices: vec![None; routes],
+            choices: Choices::new(routes),
             id: String::new(),
             letters_again: Moment::default(),
             shared,
@@ -163,12 +158,16 @@ impl Encoder {
     }
 }
 
-/// An event with what it shares with its envelope.
+/// An event with where it comes from, and the route that it takes.
 struct At<'a> {
     ack: &'a AckToken,
     source: &'a Source<'a>,
+    event: &'a LogEvent<'a>,
+    /// Its place among the events of its record.
+    ordinal: u32,
     route: RouteId,
-    event: u32,
+    /// What `auto` made of it, where its route depends on that.
+    read: Option<Parsed<'a>>,
 }
 
 impl Bench {
@@ -185,23 +184,30 @@ impl Bench {
         if left == 0 {
             return None;
         }
-        let route = self.route(&envelope.log_group);
         let shared = Arc::clone(&self.shared);
+        let record = work.ack.record();
         let source = Source {
             owner: &envelope.owner,
             log_group: &envelope.log_group,
             log_stream: &envelope.log_stream,
-            region: &work.ack.record().place.region,
+            region: &record.place.region,
         };
-        match &shared.routes.get(route)?.way {
-            Way::Discard => self.tally.discarded(route, left as u64),
-            Way::Send { parser, to, index } => {
-                let ticket = work.ack.record().ticket();
-                let to = ticket.and_then(|ticket| ticket.to.as_ref()).map_or(&**to, from_ref);
-                for (event, log_event) in (first..).zip(&envelope.log_events).skip(skip) {
-                    let at = At { ack: &work.ack, source: &source, route, event };
-                    if let Err(full) = self.event(&at, log_event, (parser, index, to)) {
-                        return Some((Place::Destination(full), event));
+        let choice = self.choices.routes(&shared.routes, &record.place.stream, &source);
+        if let Choice::Envelope(route) = choice
+            && let Way::Discard = shared.routes.get(route)?.way
+        {
+            self.tally.discarded(route, left as u64);
+            return None;
+        }
+        let only = record.ticket().and_then(|ticket| ticket.to.as_ref()).map(from_ref);
+        for (ordinal, event) in (first..).zip(&envelope.log_events).skip(skip) {
+            let (route, read) = shared.routes.route(choice, &source, event);
+            match &shared.routes.get(route)?.way {
+                Way::Discard => self.tally.discarded(route, 1),
+                Way::Send { parser, to, index } => {
+                    let at = At { ack: &work.ack, source: &source, event, ordinal, route, read };
+                    if let Err(full) = self.event(at, (parser, index, only.unwrap_or(to))) {
+                        return Some((Place::Destination(full), ordinal));
                     }
                 }
             }
@@ -213,27 +219,28 @@ impl Bench {
     /// destination without room is returned.
     fn event(
         &mut self,
-        at: &At<'_>,
-        event: &LogEvent<'_>,
+        at: At<'_>,
         (parser, index, to): (&Parser, &IndexTemplate, &[DestinationId]),
     ) -> Result<(), DestinationId> {
-        let need = event.message.len() + OVERHEAD;
+        let need = at.event.message.len() + OVERHEAD;
         if let Some(full) = to.iter().find(|to| !self.has_open(**to, need)) {
             return Err(*full);
         }
         let arrival = at.ack.record().arrival;
-        let parsed = parser.read(at.source, event);
+        // Every `auto` reads alike.
+        let read = at.read.filter(|_| matches!(parser, Parser::Auto(_)));
+        let parsed = read.unwrap_or_else(|| parser.read(at.source, at.event));
         let time = parsed.time().unwrap_or(arrival);
         let placed = index.place(time, arrival);
         let stamp = match placed {
             Placed::Day(_) => Stamp { timestamp: time, undated: false },
             Placed::Undated => Stamp { timestamp: arrival, undated: true },
         };
-        let index = self.index_name(at.route, index, placed);
+        let index = self.choices.index(at.route, index, placed, at.source);
         self.id.clear();
         parsed.document_id(at.source, &mut self.id);
         let entry =
-            Entry { ack: at.ack, event: at.event, route: at.route, index: &index, id: &self.id };
+            Entry { ack: at.ack, event: at.ordinal, route: at.route, index: &index, id: &self.id };
         let Some((first, others)) = to.split_first() else { return Ok(()) };
         let Some(Some(body)) = self.open.get_mut(usize::from(first.0)) else { return Ok(()) };
         let written = body.push(entry, |out| parsed.write(at.source, stamp, out));
@@ -266,32 +273,6 @@ impl Bench {
         }
         if as_text > 0 {
             *self.tally.rare.fields_as_text.entry(route).or_default() += u64::from(as_text);
-        }
-    }
-
-    fn route(&mut self, log_group: &str) -> RouteId {
-        if let Some(known) = self.groups.get(log_group) {
-            return *known;
-        }
-        if self.groups.len() >= CACHED_GROUPS {
-            self.groups.clear();
-        }
-        let route = self.shared.routes.choose(log_group);
-        self.groups.insert(log_group.to_owned(), route);
-        route
-    }
-
-    fn index_name(&mut self, route: RouteId, index: &IndexTemplate, placed: Placed) -> Arc<str> {
-        let Some(cached) = self.indices.get_mut(usize::from(route.0)) else {
-            return index.name(placed);
-        };
-        match cached {
-            Some((known, name)) if *known == placed => Arc::clone(name),
-            Some(_) | None => {
-                let name = index.name(placed);
-                *cached = Some((placed, Arc::clone(&name)));
-                name
-            }
         }
     }
 

@@ -11,9 +11,9 @@ use crate::batch::MIN_CHARGE;
 use crate::dead_letter::DeadLettersConfig;
 use crate::event::{DestinationId, RouteId, RouteName};
 use crate::fate::RefusalReason;
-use crate::parse::Parser;
+use crate::parse::{Kind, Parser};
 use crate::record::tests::record;
-use crate::route::{Patterns, Route, Way};
+use crate::route::{Conditions, Patterns, Route, Way};
 use crate::state::{Access, SqliteConfig, State};
 
 const MAX_BODY: usize = 2 * MIN_CHARGE;
@@ -56,11 +56,13 @@ impl World {
         };
         let route = |name: &str, way| Route {
             name: RouteName::new(name),
-            log_groups: Patterns::new([name]),
+            takes: Conditions { log_groups: Patterns::new([name]), ..Conditions::default() },
             way,
         };
-        let routes =
-            vec![route("both", send(&[0, 1])), route("one", send(&[1])), route("*", Way::Discard)];
+        let mut json = route("mixed", send(&[0, 1]));
+        json.takes.kinds = vec![Kind::Json];
+        let nowhere = route("*", Way::Discard);
+        let routes = vec![route("both", send(&[0, 1])), route("one", send(&[1])), json, nowhere];
         let woken = Arc::clone(&queue);
         let slot = DecodeSlot::new(move || woken.wake());
         let with = (letters, slot, Clock::start());
@@ -75,7 +77,10 @@ impl World {
     fn put(&mut self, log_group: &str, events: usize, size: usize) {
         let events: Vec<_> = (0..events)
             .map(|n| {
-                let (id, message) = (format!("{}-{n}", self.records), "x".repeat(size));
+                let (id, mut message) = (format!("{}-{n}", self.records), "x".repeat(size));
+                if log_group == "mixed" && n % 2 == 1 {
+                    message = format!("{{\"x\":\"{message}\"}}");
+                }
                 serde_json::json!({"id": id, "timestamp": 1, "message": message})
             })
             .collect();
@@ -104,7 +109,7 @@ impl World {
             (open == 0).then_some(())
         });
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let fan_out = [(RouteId(0), 2), (RouteId(1), 1)].into();
+        let fan_out = [(RouteId(0), 2), (RouteId(1), 1), (RouteId(2), 2)].into();
         self.ledger.snapshot().check(&fan_out).unwrap();
         seen
     }
@@ -172,16 +177,18 @@ proptest! {
 
     #[test]
     fn every_event_reaches_each_of_its_destinations_once(
-        records in prop::collection::vec((0usize..3, 0usize..30, 1usize..MAX_BODY / 4), 1..25),
+        records in prop::collection::vec((0usize..4, 0usize..30, 1usize..MAX_BODY / 4), 1..25),
         bodies in 1usize..4,
         refuse in any::<bool>(),
     ) {
         let mut world = World::new(bodies);
         let mut expected = BTreeMap::new();
         for (kind, events, size) in records {
-            let log_group = ["both", "one", "nowhere"][kind];
+            let log_group = ["both", "one", "nowhere", "mixed"][kind];
             world.put(log_group, events, size);
-            *expected.entry(log_group).or_insert(0) += events;
+            // Every second one of a mixed envelope is an object, the others go nowhere.
+            let taken = if log_group == "mixed" { events / 2 } else { events };
+            *expected.entry(log_group).or_insert(0) += taken;
         }
         let acks = Arc::clone(&world.acks);
         let seen = world.end(|batch| {
@@ -193,7 +200,7 @@ proptest! {
             }
         });
         let of = |name: &str| expected.get(name).copied().unwrap_or(0);
-        prop_assert_eq!(seen.len(), 2 * of("both") + of("one"));
+        prop_assert_eq!(seen.len(), 2 * (of("both") + of("mixed")) + of("one"));
         prop_assert!(seen.values().all(|count| *count == 1));
         prop_assert_eq!(acks.progress().borrow().open, 0);
     }

@@ -1,27 +1,41 @@
-//! Index names: a template whose date parts are filled from the event's own time.
+//! Index names: a template whose date parts are filled from the event's own time, and its
+//! placeholders from where the event comes from.
 //!
 //! The name is a pure function of the event, never of the clock, so that reading an event again
 //! names the same index.
 
 use std::fmt;
-use std::str::FromStr;
+use std::str::{Chars, FromStr};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::event::Timestamp;
+use crate::parse::Source;
+
+use super::legal::legal;
 
 const DAY: i64 = 86_400_000;
 
 /// 2006-01-01: the year CloudWatch's oldest sibling opened. Earlier times are broken clocks.
 const EARLIEST: Timestamp = Timestamp(1_136_073_600_000);
 
-/// An index name with date parts (`%Y`, `%m`, `%d`), checked for what engines admit.
+/// The bytes of an index name, at both engines.
+const LONGEST: usize = 255;
+
+/// Less would cut most names of log groups; 512 characters are the longest at AWS.
+const LEAST_LOG_GROUP: usize = 40;
+
+/// An index name with date parts (`%Y`, `%m`, `%d`) and placeholders (`{account}`, `{region}`,
+/// `{log_group}`), checked for what engines admit.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct IndexTemplate {
     text: String,
+    /// Begins with text.
     parts: Vec<Part>,
+    /// The bytes that each log group may take.
+    log_group: usize,
     undated: Arc<str>,
 }
 
@@ -31,6 +45,47 @@ enum Part {
     Year,
     Month,
     Day,
+    Account,
+    Region,
+    LogGroup,
+}
+
+impl Part {
+    fn named(placeholder: &str) -> Option<Self> {
+        match placeholder {
+            "account" => Some(Self::Account),
+            "region" => Some(Self::Region),
+            "log_group" => Some(Self::LogGroup),
+            _ => None,
+        }
+    }
+
+    /// The bytes it takes at most; nothing for the log group, which gets what the others leave.
+    fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Year => 4,
+            Self::Month | Self::Day => 2,
+            // 12 digits, and some 16 letters: with room for what CloudWatch Logs does not send.
+            Self::Account => 24,
+            Self::Region => 32,
+            Self::LogGroup => 0,
+        }
+    }
+
+    fn is_date(&self) -> bool {
+        match self {
+            Self::Year | Self::Month | Self::Day => true,
+            Self::Text(_) | Self::Account | Self::Region | Self::LogGroup => false,
+        }
+    }
+
+    fn is_placeholder(&self) -> bool {
+        match self {
+            Self::Account | Self::Region | Self::LogGroup => true,
+            Self::Text(_) | Self::Year | Self::Month | Self::Day => false,
+        }
+    }
 }
 
 /// Why a text is no index template.
@@ -42,17 +97,26 @@ pub enum IndexTemplateError {
     /// A `%` part that does not exist.
     #[error("`%{0}` is no date part of an index name; write %Y, %m or %d")]
     Part(String),
+    /// A placeholder that does not exist.
+    #[error(
+        "`{{{0}}}` is no placeholder of an index name; write {{account}}, {{region}} or {{log_group}}"
+    )]
+    Placeholder(String),
+    /// A `{` without its `}`.
+    #[error("the `}}` after `{{{0}` is missing")]
+    Open(String),
     /// A character that OpenSearch and Elasticsearch refuse.
     #[error("an index name must not have {0:?}: use lower case letters, digits, `-`, `_` and `.`")]
     Character(char),
     /// A first character that they refuse.
     #[error("an index name must not begin with `{0}`")]
     First(char),
-    /// The date parts come first, so there is no name for events without a usable time.
-    #[error("an index name must begin with text before its first date part")]
+    /// What changes comes first: there is no name for events without a usable time, and no pattern
+    /// for the index template but `*`.
+    #[error("an index name must begin with text before its first date part or placeholder")]
     NoPrefix,
-    /// Longer than 255 bytes.
-    #[error("an index name must not be longer than 200 characters")]
+    /// Longer than 255 bytes, or nothing is left for the log group.
+    #[error("an index name has 255 bytes, and this one may need more: shorten its text")]
     TooLong,
 }
 
@@ -79,40 +143,101 @@ impl IndexTemplate {
         Placed::Day(time.0.div_euclid(DAY))
     }
 
-    /// The index name for a place.
+    /// The index name for a place, of events from `source`.
     #[must_use]
-    pub fn name(&self, placed: Placed) -> Arc<str> {
+    pub fn name(&self, placed: Placed, source: &Source<'_>) -> Arc<str> {
         let date = match placed {
             Placed::Undated => return Arc::clone(&self.undated),
             Placed::Day(day) => Timestamp(day.saturating_mul(DAY)).date(),
         };
         // `place` lets only days through that the calendar knows.
         let Some(date) = date else { return Arc::clone(&self.undated) };
-        let mut name = String::with_capacity(self.text.len() + 4);
+        let mut name = String::with_capacity(LONGEST);
         for part in &self.parts {
             match part {
                 Part::Text(text) => name.push_str(text),
                 Part::Year => name.push_str(&format!("{:04}", date.year())),
                 Part::Month => name.push_str(&format!("{:02}", date.month())),
                 Part::Day => name.push_str(&format!("{:02}", date.day())),
+                Part::Account => name.push_str(&legal(source.owner, part.size())),
+                Part::Region => name.push_str(&legal(source.region, part.size())),
+                Part::LogGroup => name.push_str(&legal(source.log_group, self.log_group)),
             }
         }
         name.into()
     }
 
+    /// The name for events whose time cannot name an index: one for the whole template.
+    #[must_use]
+    pub fn undated(&self) -> &str {
+        &self.undated
+    }
+
+    /// What of a source the name depends on; empty text for what it does not.
+    #[must_use]
+    pub fn filled_from<'s>(&self, source: &Source<'s>) -> [&'s str; 3] {
+        let or_none = |part, text| if self.parts.contains(&part) { text } else { "" };
+        [
+            or_none(Part::Account, source.owner),
+            or_none(Part::Region, source.region),
+            or_none(Part::LogGroup, source.log_group),
+        ]
+    }
+
     /// Whether the name has a date.
     #[must_use]
     pub fn has_date(&self) -> bool {
-        self.parts.iter().any(|part| !matches!(part, Part::Text(_)))
+        self.parts.iter().any(Part::is_date)
+    }
+
+    /// Whether the name depends on where an event comes from.
+    #[must_use]
+    pub fn has_placeholder(&self) -> bool {
+        self.parts.iter().any(Part::is_placeholder)
+    }
+
+    /// The text that every name but that for undated events begins with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        match self.parts.first() {
+            Some(Part::Text(text)) => text,
+            // Parsing lets nothing else come first.
+            Some(_) | None => "",
+        }
     }
 
     /// A pattern that all names of the template match, and the one for undated events too.
     #[must_use]
     pub fn pattern(&self) -> String {
-        match (self.parts.first(), self.has_date()) {
-            (Some(Part::Text(text)), true) => format!("{}*", text.trim_end_matches(SEPARATORS)),
-            (_, _) => self.text.clone(),
+        if self.has_date() || self.has_placeholder() {
+            format!("{}*", self.prefix().trim_end_matches(SEPARATORS))
+        } else {
+            self.text.clone()
         }
+    }
+
+    /// Patterns that every name with a date matches, and the one for undated events does not: it is
+    /// as old as the first of them and never done with. None if the names have no date.
+    #[must_use]
+    pub fn dated_patterns(&self) -> Vec<String> {
+        let mut before = String::new();
+        for part in &self.parts {
+            // A year is in 2006 …; days and months begin with one of these.
+            let digits: &[&str] = match part {
+                Part::Text(text) => {
+                    before.push_str(text);
+                    continue;
+                }
+                Part::Account | Part::Region | Part::LogGroup => {
+                    before.push('*');
+                    continue;
+                }
+                Part::Year => &["2"],
+                Part::Month | Part::Day => &["0", "1", "2", "3"],
+            };
+            return digits.iter().map(|digit| format!("{before}{digit}*")).collect();
+        }
+        Vec::new()
     }
 
     /// The template as it was written.
@@ -142,16 +267,18 @@ impl FromStr for IndexTemplate {
         if stem.is_empty() {
             return Err(IndexTemplateError::NoPrefix);
         }
-        // 255 bytes are admitted; the date and `-undated` need some of them.
-        if text.len() > 200 {
-            return Err(IndexTemplateError::TooLong);
-        }
         // `.` is for the engine's own hidden indices.
         if let Some(first @ ('-' | '_' | '+' | '.')) = prefix.chars().next() {
             return Err(IndexTemplateError::First(first));
         }
-        let undated = format!("{stem}-undated").into();
-        Ok(Self { text: text.to_owned(), parts, undated })
+        let undated = format!("{stem}-undated");
+        let others: usize = parts.iter().map(Part::size).sum();
+        let log_groups = parts.iter().filter(|part| **part == Part::LogGroup).count();
+        let room = LONGEST.checked_sub(others.max(undated.len()));
+        let log_group = room.map(|room| room.checked_div(log_groups).unwrap_or(LEAST_LOG_GROUP));
+        let log_group = log_group.filter(|room| *room >= LEAST_LOG_GROUP);
+        let log_group = log_group.ok_or(IndexTemplateError::TooLong)?;
+        Ok(Self { text: text.to_owned(), parts, log_group, undated: undated.into() })
     }
 }
 
@@ -175,6 +302,7 @@ fn parts(text: &str) -> Result<Vec<Part>, IndexTemplateError> {
             ('%', other) => {
                 return Err(IndexTemplateError::Part(other.map(String::from).unwrap_or_default()));
             }
+            ('{', _) => placeholder(&mut chars)?,
             (legal, _) if legal.is_ascii_lowercase() || legal.is_ascii_digit() => {
                 literal.push(legal);
                 continue;
@@ -196,6 +324,16 @@ fn parts(text: &str) -> Result<Vec<Part>, IndexTemplateError> {
     Ok(parts)
 }
 
+/// Reads on after a `{`.
+fn placeholder(chars: &mut Chars<'_>) -> Result<Part, IndexTemplateError> {
+    let rest = chars.as_str();
+    let Some((name, after)) = rest.split_once('}') else {
+        return Err(IndexTemplateError::Open(rest.to_owned()));
+    };
+    *chars = after.chars();
+    Part::named(name).ok_or_else(|| IndexTemplateError::Placeholder(name.to_owned()))
+}
+
 impl fmt::Display for IndexTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -203,61 +341,4 @@ impl fmt::Display for IndexTemplate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const ARRIVAL: Timestamp = Timestamp(1_725_544_035_523);
-
-    fn template(text: &str) -> IndexTemplate {
-        text.parse().unwrap()
-    }
-
-    fn name(text: &str, time: i64) -> String {
-        let template = template(text);
-        template.name(template.place(Timestamp(time), ARRIVAL)).to_string()
-    }
-
-    #[test]
-    fn the_events_own_day_names_the_index() {
-        assert_eq!(name("cwl-%Y.%m.%d", ARRIVAL.0), "cwl-2024.09.05");
-        assert_eq!(name("cwl-%Y.%m.%d", ARRIVAL.0 - 10 * DAY), "cwl-2024.08.26");
-        assert_eq!(name("flat", 0), "flat");
-    }
-
-    #[test]
-    fn impossible_times_go_to_the_undated_index() {
-        for time in [0, -1, i64::MIN, i64::MAX, EARLIEST.0 - 1, ARRIVAL.0 + DAY + 1] {
-            assert_eq!(name("cloudtrail-%Y.%m.%d", time), "cloudtrail-undated");
-        }
-        assert_eq!(name("cloudtrail-%Y.%m.%d", EARLIEST.0), "cloudtrail-2006.01.01");
-        assert_eq!(name("cloudtrail-%Y.%m.%d", ARRIVAL.0 + DAY), "cloudtrail-2024.09.06");
-    }
-
-    #[test]
-    fn what_no_engine_admits_is_refused_with_the_remedy() {
-        use IndexTemplateError::{Character, Empty, First, NoPrefix, Part};
-        let error = |text: &str| text.parse::<IndexTemplate>().unwrap_err();
-        assert_eq!(error(""), Empty);
-        assert_eq!(error("%Y-logs"), NoPrefix);
-        assert_eq!(error("Logs-%Y"), Character('L'));
-        assert_eq!(error("a b"), Character(' '));
-        assert_eq!(error("_logs"), First('_'));
-        assert_eq!(error("logs-%H"), Part("H".to_owned()));
-        assert_eq!(error("logs-%"), Part(String::new()));
-    }
-
-    proptest! {
-        #[test]
-        fn every_name_matches_the_pattern(time in any::<i64>()) {
-            let template = template("vpc-flowlogs-%Y.%m.%d");
-            let name = template.name(template.place(Timestamp(time), ARRIVAL));
-            prop_assert!(wildmatch::WildMatch::new(&template.pattern()).matches(&name));
-        }
-
-        #[test]
-        fn any_text_is_a_template_or_an_error(text in "\\PC{0,30}") {
-            _ = text.parse::<IndexTemplate>();
-        }
-    }
-}
+mod tests;

@@ -1,15 +1,19 @@
-//! Which way an envelope goes: the first route that matches, in file order.
+//! Which way an event goes: the first route that matches, in file order.
 //!
-//! Routes are chosen once per envelope, by its log group; what depends on the single event is its
-//! parser and its index.
+//! Routes are chosen once per envelope, by where it comes from. Only where a route asks for the kind
+//! of an event is the choice one for each kind, and each event is read to know its own.
 
+mod conditions;
 mod index;
+mod legal;
 
-use wildmatch::WildMatch;
+use std::fmt::Write as _;
 
-use crate::event::{DestinationId, RouteId, RouteName};
-use crate::parse::Parser;
+use crate::decode::LogEvent;
+use crate::event::{DestinationId, RouteId, RouteName, StreamName};
+use crate::parse::{Auto, Kind, Parsed, Parser, Source};
 
+pub use self::conditions::{Conditions, Patterns};
 pub use self::index::{IndexTemplate, IndexTemplateError, Placed};
 
 /// A compiled `[[route]]`.
@@ -17,8 +21,8 @@ pub use self::index::{IndexTemplate, IndexTemplateError, Placed};
 pub struct Route {
     /// Its name, for metrics and letters.
     pub name: RouteName,
-    /// The log groups it takes.
-    pub log_groups: Patterns,
+    /// Which events it takes.
+    pub takes: Conditions,
     /// What becomes of their events.
     pub way: Way,
 }
@@ -50,97 +54,155 @@ pub enum Way {
     },
 }
 
-/// Names with `*` (any text, also none) and `?` (one character); none at all takes everything.
-#[derive(Clone, Debug, Default)]
-pub struct Patterns(Vec<WildMatch>);
-
-impl Patterns {
-    /// Compiles patterns.
-    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(patterns.into_iter().map(WildMatch::new).collect())
-    }
-
-    /// Whether one of them matches.
-    #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
-        self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(name))
-    }
-
-    /// Whether every name matches.
-    #[must_use]
-    pub fn matches_all(&self) -> bool {
-        self.0.is_empty() || self.0.iter().any(|pattern| pattern.pattern() == "*")
-    }
+/// All routes. The last one takes everything, as the configuration makes sure.
+#[derive(Clone, Debug)]
+pub struct RouteTable {
+    routes: Vec<Route>,
+    asks: Asks,
+    /// Finds out the kind of an event.
+    auto: Parser,
 }
 
-/// All routes. The last one takes everything, as the configuration makes sure.
-#[derive(Clone, Debug, Default)]
-pub struct RouteTable(Vec<Route>);
+/// Which facts of an event make a difference to some route.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asks {
+    stream: bool,
+    account: bool,
+    log_group: bool,
+    log_stream: bool,
+    kind: bool,
+}
+
+/// The routes of an envelope's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// All of them go one way.
+    Envelope(RouteId),
+    /// Each goes as its kind says.
+    Event(ByKind),
+}
+
+/// A route for each kind that an event can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByKind {
+    cloudtrail: RouteId,
+    vpc_flow: RouteId,
+    json: RouteId,
+    plain: RouteId,
+}
+
+impl ByKind {
+    fn of(&self, kind: Kind) -> RouteId {
+        match kind {
+            Kind::CloudTrail => self.cloudtrail,
+            Kind::VpcFlow => self.vpc_flow,
+            Kind::Json => self.json,
+            // `auto` takes nothing for what the Lambda makes.
+            Kind::Plain | Kind::Lambda => self.plain,
+        }
+    }
+}
 
 impl RouteTable {
     /// Takes the routes in file order. `None` unless the last one takes everything: an event
     /// without a route would have no fate.
     #[must_use]
     pub fn new(routes: Vec<Route>) -> Option<Self> {
-        let is_total = routes.last().is_some_and(|last| last.log_groups.matches_all());
-        (is_total && routes.len() <= usize::from(u16::MAX)).then_some(Self(routes))
+        let is_total = routes.last().is_some_and(|last| last.takes.take_everything());
+        if !is_total || routes.len() > usize::from(u16::MAX) {
+            return None;
+        }
+        let asks = |name| routes.iter().any(|route| route.takes.names().any(|asked| asked == name));
+        let asks = Asks {
+            stream: asks("stream"),
+            account: asks("account"),
+            log_group: asks("log_group"),
+            log_stream: asks("log_stream"),
+            kind: asks("kind"),
+        };
+        Some(Self { routes, asks, auto: Parser::Auto(Auto::default()) })
     }
 
-    /// The first route that takes a log group.
+    /// Chooses for all events of an envelope that was read from `stream`.
     #[must_use]
-    pub fn choose(&self, log_group: &str) -> RouteId {
-        let first = self.0.iter().position(|route| route.log_groups.matches(log_group));
-        // The last one takes everything.
-        RouteId(u16::try_from(first.unwrap_or(self.0.len() - 1)).unwrap_or(u16::MAX))
+    pub fn choose(&self, stream: &StreamName, source: &Source<'_>) -> Choice {
+        let of = |kind| self.first(|takes| takes.take(kind) && takes.agree(stream, source));
+        let plain = of(Kind::Plain);
+        if !self.asks.kind {
+            return Choice::Envelope(plain);
+        }
+        let (cloudtrail, vpc_flow) = (of(Kind::CloudTrail), of(Kind::VpcFlow));
+        let by_kind = ByKind { cloudtrail, vpc_flow, json: of(Kind::Json), plain };
+        let is_one = [by_kind.cloudtrail, by_kind.vpc_flow, by_kind.json] == [plain; 3];
+        if is_one { Choice::Envelope(plain) } else { Choice::Event(by_kind) }
+    }
+
+    /// Writes all that the choice for an envelope depends on: where two have the same key, they have
+    /// the same choice. What no route asks for is left out, so that the keys are few.
+    pub fn key(&self, stream: &StreamName, source: &Source<'_>, key: &mut String) {
+        let facts = [
+            (self.asks.stream, stream.as_str()),
+            (self.asks.account, source.owner),
+            (self.asks.log_group, source.log_group),
+            (self.asks.log_stream, source.log_stream),
+        ];
+        key.clear();
+        for (_, fact) in facts.iter().filter(|(is_asked, _)| *is_asked) {
+            // Its length tells where it ends, whatever is in it.
+            _ = write!(key, "{}:{fact}", fact.len());
+        }
+    }
+
+    /// The route of one event, with what `auto` made of it where that had to be found out.
+    pub fn route<'a>(
+        &'a self,
+        choice: Choice,
+        source: &Source<'_>,
+        event: &'a LogEvent<'a>,
+    ) -> (RouteId, Option<Parsed<'a>>) {
+        match choice {
+            Choice::Envelope(route) => (route, None),
+            Choice::Event(by_kind) => {
+                let parsed = self.auto.read(source, event);
+                (by_kind.of(parsed.kind()), Some(parsed))
+            }
+        }
+    }
+
+    /// The one that takes everything.
+    #[must_use]
+    pub fn last(&self) -> RouteId {
+        RouteId(u16::try_from(self.routes.len().saturating_sub(1)).unwrap_or(u16::MAX))
+    }
+
+    fn first(&self, is_it: impl Fn(&Conditions) -> bool) -> RouteId {
+        let first = (0..).map(RouteId).zip(&self.routes).find(|(_, route)| is_it(&route.takes));
+        first.map_or_else(|| self.last(), |(id, _)| id)
     }
 
     /// A route by its place.
     #[must_use]
     pub fn get(&self, id: RouteId) -> Option<&Route> {
-        self.0.get(usize::from(id.0))
+        self.routes.get(usize::from(id.0))
     }
 
     /// All routes with their ids, in file order.
     pub fn iter(&self) -> impl Iterator<Item = (RouteId, &Route)> {
-        (0..u16::MAX).map(RouteId).zip(&self.0)
+        (0..u16::MAX).map(RouteId).zip(&self.routes)
     }
 
     /// The number of routes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.routes.len()
     }
 
     /// Whether there is none; a table made by `new` is never empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.routes.is_empty()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn route(name: &str, patterns: &[&str]) -> Route {
-        let log_groups = Patterns::new(patterns.iter().copied());
-        Route { name: RouteName::new(name), log_groups, way: Way::Discard }
-    }
-
-    #[test]
-    fn the_first_route_that_matches_wins() {
-        let flow = route("flow", &["flowlogs/*", "/vpc/*"]);
-        let table =
-            RouteTable::new(vec![flow, route("a", &["/vpc/a?"]), route("rest", &[])]).unwrap();
-        assert_eq!(table.choose("/vpc/a1"), RouteId(0));
-        assert_eq!(table.choose("flowlogs/x/y"), RouteId(0));
-        assert_eq!(table.choose("/aws/lambda/x"), RouteId(2));
-    }
-
-    #[test]
-    fn a_table_that_could_leave_an_event_without_a_route_is_refused() {
-        assert!(RouteTable::new(vec![]).is_none());
-        assert!(RouteTable::new(vec![route("a", &["x*"])]).is_none());
-        assert!(RouteTable::new(vec![route("a", &["*"])]).is_some());
-    }
-}
+mod tests;

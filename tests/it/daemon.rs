@@ -2,7 +2,7 @@
 
 mod health;
 mod interrupted;
-mod page;
+pub(crate) mod page;
 pub(crate) mod rig;
 mod signals;
 

@@ -21,6 +21,7 @@ mod packages;
 mod readme;
 mod replay;
 mod replay_on_request;
+mod routes;
 mod secrets;
 mod setup;
 mod kinesis_source;

@@ -20,6 +20,8 @@ const STATE: &str = "path = \"/var/lib/logweir/state.db\"";
 const URL: &str = "url = \"https://search.example.com:9200\"";
 const AUTH: &str =
     "auth.basic = { user = \"logweir\", password_file = \"/run/secrets/search-password\" }";
+const FLOW_GROUPS: &str = "log_group = [\"/vpc/*\", \"*flow-logs*\"]";
+const LONG_INDEX: &str = "index = \"a-name-of-so-many-words-that-in-the-255-bytes-of-an-index-name-the-names-of-two-log-groups-find-no-room-unless-each-were-cut-down-to-what-nobody-would-recognise-again-in-a-list-of-indices-{log_group}-{log_group}\"";
 const REST: &str = "name = \"rest\"";
 
 const CASES: &[Case] = &[
@@ -111,6 +113,24 @@ const CASES: &[Case] = &[
     (REST, "name = \"flow\"", "a name of its own"),
     (REST, "name = \"rest\"\nlog_group = \"/aws/*\"", "let the last route take everything"),
     (REST, "name = \"rest\"\nlog_group = 7", "/vpc/*"),
+    (
+        REST,
+        "name = \"rest\"\nkind = \"json\"\nlog_stream = \"a\"",
+        "(leave `log_stream` and `kind` out)",
+    ),
+    (FLOW_GROUPS, "", "route `flow` before it takes everything"),
+    (FLOW_GROUPS, "log_group = \"*\"", "Move `rest` up"),
+    (FLOW_GROUPS, "log_group = []", "an empty list"),
+    (FLOW_GROUPS, "log_group = [\"\"]", "an empty pattern"),
+    (FLOW_GROUPS, "account = \"12345\"", "its 12 digits"),
+    (FLOW_GROUPS, "account = [\"111122223333\", \"1111-2222-3333\"]", "its 12 digits"),
+    (FLOW_GROUPS, "account = 111122223333", "in quotes"),
+    (FLOW_GROUPS, "log_stream = []", "an empty list"),
+    (FLOW_GROUPS, "stream = \"central-lugs\"", "did you mean `central-logs`?"),
+    (FLOW_GROUPS, "stream = [\"central-logs\", \"edge\"]", "only `central-logs`"),
+    (FLOW_GROUPS, "kind = \"vpcflow\"", "did you mean `vpc_flow`?"),
+    (FLOW_GROUPS, "kind = [\"json\", \"lambda\"]", "cloudtrail, vpc_flow, json, plain"),
+    (FLOW_GROUPS, "kind = []", "an empty list"),
     ("to = [\"search\"]", "to = \"search\"", "a list"),
     ("to = [\"search\"]", "to = [\"serch\"]", "did you mean `search`?"),
     ("to = [\"search\"]", "to = [\"splunk\"]", "[destination.splunk."),
@@ -125,6 +145,10 @@ const CASES: &[Case] = &[
     ("index = \"cwl-%Y.%m.%d\"", "index = \"CWL-%Y\"", "lower case"),
     ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-%H\"", "%Y, %m or %d"),
     ("index = \"cwl-%Y.%m.%d\"", "index = \"%Y-cwl\"", "begin with text"),
+    ("index = \"cwl-%Y.%m.%d\"", "index = \"{account}-%Y\"", "begin with text"),
+    ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-{log_stream}\"", "{log_group}"),
+    ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-{account-%Y\"", "is missing"),
+    ("index = \"cwl-%Y.%m.%d\"", LONG_INDEX, "shorten its text"),
     ("index = \"cwl-%Y.%m.%d\"", "", "index = \"logs-%Y.%m.%d\""),
 ];
 

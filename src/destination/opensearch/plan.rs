@@ -1,21 +1,25 @@
 //! Decides what the engine needs for our indices, and what to do about what is there. Pure.
 //!
 //! What is ours and older is replaced, ours and newer is left alone, not ours is never touched.
+//!
+//! There is a template for each index pattern. Where names have placeholders, an index of one route
+//! may match the narrower pattern of another, whose template then counts: it has the fields of both.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Value, json};
+use wildmatch::WildMatch;
 
 use crate::destination::HoldReason;
 use crate::event::{RouteId, RouteName};
 use crate::parse::Schema;
-use crate::route::{IndexTemplate, Placed};
+use crate::route::IndexTemplate;
 use crate::units::Period;
 
 use super::config::IndexSettings;
 use super::engine::{Engine, Lifecycle, TYPE, TemplateApi, Version};
-use super::template::{Merged, Pattern, dated_patterns, hash, policy};
+use super::template::{Merged, Pattern, hash, policy};
 
 /// A route that writes to this destination.
 #[derive(Clone, Debug)]
@@ -28,6 +32,34 @@ pub struct Target {
     pub index: IndexTemplate,
     /// What they may contain.
     pub schema: Schema,
+}
+
+impl Target {
+    fn pattern(&self) -> Pattern {
+        Pattern::new(self.index.pattern())
+    }
+
+    /// Whether some of its indices may match the narrower pattern of another.
+    fn may_reach(&self, narrower: &Pattern) -> bool {
+        let begins_so = narrower.as_str().starts_with(self.index.prefix());
+        self.index.has_placeholder() && begins_so && self.pattern() != *narrower
+    }
+
+    /// Whether some of its indices, which have no date, could be deleted with those of `dated`
+    /// patterns, or by the policy that the template of `pattern` names.
+    fn is_endangered(&self, pattern: &Pattern, dated: &[String]) -> bool {
+        if self.index.has_date() {
+            return false;
+        }
+        if !self.index.has_placeholder() {
+            return dated.iter().any(|dated| WildMatch::new(dated).matches(self.index.prefix()));
+        }
+        let begins_alike = |dated: &String| {
+            let (own, theirs) = (self.index.prefix(), dated.split('*').next().unwrap_or_default());
+            own.starts_with(theirs) || theirs.starts_with(own)
+        };
+        self.pattern() == *pattern || self.may_reach(pattern) || dated.iter().any(begins_alike)
+    }
 }
 
 /// What is to be at the engine.
@@ -103,12 +135,12 @@ impl Plan {
     ) -> Self {
         let mut by_pattern: BTreeMap<Pattern, Vec<&Target>> = BTreeMap::new();
         for target in targets {
-            by_pattern.entry(Pattern::new(target.index.pattern())).or_default().push(target);
+            by_pattern.entry(target.pattern()).or_default().push(target);
         }
         let mut plan = Self::default();
-        for (pattern, targets) in by_pattern {
-            let mut part = Part { engine, settings, version, pattern, targets, plan: &mut plan };
-            part.add();
+        for (pattern, own) in by_pattern {
+            let (all, plan) = (targets, &mut plan);
+            Part { engine, settings, version, pattern, own, all, plan }.add();
         }
         plan.note_what_is_not_ours(engine, settings);
         plan
@@ -140,14 +172,17 @@ struct Part<'a> {
     settings: &'a IndexSettings,
     version: &'a str,
     pattern: Pattern,
-    targets: Vec<&'a Target>,
+    /// The routes with this pattern.
+    own: Vec<&'a Target>,
+    all: &'a [Target],
     plan: &'a mut Plan,
 }
 
 impl Part<'_> {
-    fn add(&mut self) {
+    fn add(mut self) {
         let mut merged = Merged::new(self.pattern.clone());
-        for target in &self.targets {
+        let guests = self.all.iter().filter(|target| target.may_reach(&self.pattern));
+        for target in self.own.iter().copied().chain(guests) {
             if let Err(conflict) = merged.add(&target.name, &target.schema) {
                 let routes = vec![target.route];
                 let (error, reason) = (conflict.to_string(), HoldReason::TemplateMissing);
@@ -168,12 +203,21 @@ impl Part<'_> {
     fn lifecycle(&mut self, keep: Period) -> Option<Lifecycle> {
         let lifecycle = self.engine.lifecycle()?;
         let mut dated: Vec<String> =
-            self.targets.iter().flat_map(|target| dated_patterns(target.index.as_str())).collect();
+            self.own.iter().flat_map(|target| target.index.dated_patterns()).collect();
         dated.sort_unstable();
         dated.dedup();
+        let name = self.pattern.as_str();
         if dated.is_empty() {
-            let name = self.pattern.as_str();
             self.plan.notes.push(format!("`keep` does nothing for `{name}`: its name has no date"));
+            return None;
+        }
+        let endangered = |target: &&Target| target.is_endangered(&self.pattern, &dated);
+        if let Some(other) = self.all.iter().find(endangered) {
+            self.plan.notes.push(format!(
+                "`keep` does nothing for `{name}`: indices of route `{}`, which have no date, would \
+                 be deleted with them; give one of the two another beginning",
+                other.name
+            ));
             return None;
         }
         let body = policy(lifecycle, &self.pattern, &dated, keep);
@@ -184,8 +228,8 @@ impl Part<'_> {
     /// The index for undated events gets the same template, without the policy.
     fn exempt_undated(&mut self, merged: Merged) {
         let dated = |target: &&&Target| target.index.has_date();
-        let Some(target) = self.targets.iter().find(dated) else { return };
-        let pattern = Pattern::new(target.index.name(Placed::Undated).to_string());
+        let Some(target) = self.own.iter().find(dated) else { return };
+        let pattern = Pattern::new(target.index.undated().to_owned());
         let name = pattern.template_name();
         let body = merged.with_pattern(pattern).template(self.engine, self.settings, None);
         self.step(Kind::Template(self.engine.template_api()), name, body);
@@ -194,7 +238,7 @@ impl Part<'_> {
     fn step(&mut self, kind: Kind, name: String, mut body: Value) {
         let stamp = Stamp { version: self.version.to_owned(), hash: hash(&body) };
         stamp.put(kind, &mut body);
-        let routes = self.targets.iter().map(|target| target.route).collect();
+        let routes = self.own.iter().map(|target| target.route).collect();
         self.plan.steps.push(Step { kind, name, routes, body, stamp });
     }
 }

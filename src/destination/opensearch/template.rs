@@ -257,16 +257,6 @@ pub fn policy(lifecycle: Lifecycle, pattern: &Pattern, dated: &[String], keep: P
     }
 }
 
-/// The names with a date, of an index template that has one: not the index for undated events,
-/// which is as old as the first of them and never done with.
-#[must_use]
-pub fn dated_patterns(index: &str) -> Vec<String> {
-    let Some((prefix, date)) = index.split_once('%') else { return Vec::new() };
-    // A year is in 2006 …; days and months begin with one of these.
-    let digits: &[&str] = if date.starts_with('Y') { &["2"] } else { &["0", "1", "2", "3"] };
-    digits.iter().map(|digit| format!("{prefix}{digit}*")).collect()
-}
-
 /// A hash of what was made, to tell whether what is there was made from the same.
 #[must_use]
 pub fn hash(body: &Value) -> String {

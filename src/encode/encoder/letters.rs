@@ -9,7 +9,7 @@ use crate::decode::LogEvent;
 use crate::event::{DestinationId, RouteId, Timestamp};
 use crate::fate::KeptReason;
 use crate::parse::Source;
-use crate::record::{LetterPayload, Ticket};
+use crate::record::{self, LetterPayload, Ticket};
 use crate::route::Way;
 
 use super::super::queue::{Place, Work};
@@ -45,28 +45,18 @@ impl Bench {
         letter: &Letter,
         to: DestinationId,
     ) -> Result<bool, KeptReason> {
-        let event = letter.source.as_ref().ok_or(KeptReason::Unreadable)?;
-        let route = self.route(&event.log_group);
+        let place = &work.ack.record().place;
+        let (source, event) = event_of(letter, place).ok_or(KeptReason::Unreadable)?;
         let shared = Arc::clone(&self.shared);
+        let choice = self.choices.routes(&shared.routes, &place.stream, &source);
+        let (route, read) = shared.routes.route(choice, &source, &event);
         let way = shared.routes.get(route).map(|route| &route.way);
         let Some(Way::Send { parser, index, .. }) = way else {
             return Err(KeptReason::Discarded);
         };
-        let source = Source {
-            owner: &event.owner,
-            log_group: &event.log_group,
-            log_stream: &event.log_stream,
-            region: &work.ack.record().place.region,
-        };
-        let log_event = LogEvent {
-            id: Cow::Borrowed(&event.id),
-            timestamp: event.timestamp.map(Timestamp),
-            message: Cow::Borrowed(&event.message),
-            extracted_fields: event.extracted_fields.as_deref(),
-        };
         let ordinal = letter.ordinal.unwrap_or_default();
-        let at = At { ack: &work.ack, source: &source, route, event: ordinal };
-        Ok(self.event(&at, &log_event, (parser, index, &[to])).is_ok())
+        let at = At { ack: &work.ack, source: &source, event: &event, ordinal, route, read };
+        Ok(self.event(at, (parser, index, &[to])).is_ok())
     }
 
     /// False when the destination has no room for another body.
@@ -89,7 +79,7 @@ impl Bench {
         if !self.has_open(to, document.len() + OVERHEAD) {
             return Ok(false);
         }
-        let route = self.route_of(letter);
+        let route = self.route_of(letter, &work.ack.record().place);
         let index: Arc<str> = index.as_str().into();
         let event = letter.ordinal.unwrap_or_default();
         let entry = Entry { ack: &work.ack, event, route, index: &index, id };
@@ -100,16 +90,39 @@ impl Bench {
         Ok(true)
     }
 
-    /// The route of that name today, else the one that its log group takes.
-    fn route_of(&mut self, letter: &Letter) -> RouteId {
+    /// The route of that name today, else the one that its event takes.
+    fn route_of(&mut self, letter: &Letter, place: &record::Place) -> RouteId {
         let name = letter.route.as_deref().unwrap_or_default();
         let named = self.shared.routes.iter().find(|(_, route)| route.name.as_str() == name);
-        match named {
-            Some((id, _)) => id,
-            None => {
-                let log_group = letter.source.as_ref().map_or("", |source| &source.log_group);
-                self.route(log_group)
+        match (named, event_of(letter, place)) {
+            (Some((id, _)), _) => id,
+            (None, Some((source, event))) => {
+                let routes = &self.shared.routes;
+                let choice = self.choices.routes(routes, &place.stream, &source);
+                routes.route(choice, &source, &event).0
             }
+            (None, None) => self.shared.routes.last(),
         }
     }
+}
+
+/// The event of a letter, where it has one, as it was in its envelope.
+fn event_of<'a>(
+    letter: &'a Letter,
+    place: &'a record::Place,
+) -> Option<(Source<'a>, LogEvent<'a>)> {
+    let event = letter.source.as_ref()?;
+    let source = Source {
+        owner: &event.owner,
+        log_group: &event.log_group,
+        log_stream: &event.log_stream,
+        region: &place.region,
+    };
+    let event = LogEvent {
+        id: Cow::Borrowed(&event.id),
+        timestamp: event.timestamp.map(Timestamp),
+        message: Cow::Borrowed(&event.message),
+        extracted_fields: event.extracted_fields.as_deref(),
+    };
+    Some((source, event))
 }

@@ -207,7 +207,70 @@ fn keep_never_deletes_what_has_no_date_in_its_name() {
             assert_eq!(found, Some(&json!(["a-2*"])));
         }
     }
-    assert_eq!(dated_patterns("x-%d.%m.%Y"), ["x-0*", "x-1*", "x-2*", "x-3*"]);
+}
+
+#[test]
+fn a_template_has_the_fields_of_routes_whose_placeholders_reach_its_indices() {
+    let wide = target(0, "app-{log_group}-%Y", schema(&[("a", FieldType::Long)]));
+    let dated = target(1, "app-orders-%Y", schema(&[("b", FieldType::Long)]));
+    let exact = target(2, "app-audit", schema(&[("c", FieldType::Long)]));
+    // No log group makes `apple` out of `app-`.
+    let other = target(3, "apple", schema(&[("a", FieldType::Ip)]));
+    // The day is no placeholder: its indices are app-0… to app-3….
+    let plain = target(4, "app-%d", schema(&[("d", FieldType::Long)]));
+    let plan = plan(&opensearch(), &[wide, dated, exact, other, plain]);
+    let fields = |name: &str| -> Vec<String> {
+        let step = plan.steps.iter().find(|step| step.name == name).unwrap();
+        let mut fields: Vec<_> = properties(step).as_object().unwrap().keys().cloned().collect();
+        fields.sort();
+        fields
+    };
+    assert_eq!(fields("logweir-app"), ["a", "d"]);
+    assert_eq!(fields("logweir-app-orders"), ["a", "b"]);
+    assert_eq!(fields("logweir-app-audit-exact"), ["a", "c"]);
+    assert_eq!(fields("logweir-apple-exact"), ["a"]);
+    assert_eq!((plan.problems.len(), plan.steps.len()), (0, 4));
+    let routes = |name: &str| &plan.steps.iter().find(|step| step.name == name).unwrap().routes;
+    assert_eq!(routes("logweir-app-orders"), &[RouteId(1)]);
+}
+
+#[test]
+fn a_route_whose_placeholders_reach_where_a_field_has_another_type_waits() {
+    let wide = target(0, "app-{log_group}", schema(&[("a", FieldType::Long)]));
+    let narrow = target(1, "app-orders", schema(&[("a", FieldType::Ip)]));
+    let plan = plan(&opensearch(), &[wide, narrow]);
+    assert_eq!((plan.problems.len(), &*plan.problems[0].routes), (1, &[RouteId(0)][..]));
+}
+
+#[test]
+fn no_index_without_a_date_is_deleted_by_age() {
+    let dateless = |index: &'static str| {
+        [("cwl-%Y.%m", "cwl-prod-%Y"), ("cwl-{region}-%Y", "x-%Y")]
+            .map(|(one, other)| [one, other, index].map(str::to_owned))
+    };
+    // An index without a date, the patterns that keep nothing with the first pair, with the second.
+    for (index, first, second) in [
+        ("cwl-{account}", vec!["cwl*", "cwl-prod*"], vec!["cwl*"]),
+        ("cwl_{account}", vec!["cwl*"], vec!["cwl*"]),
+        ("cw{account}", vec!["cwl*", "cwl-prod*"], vec!["cwl*"]),
+        ("cwl-prod-{account}", vec!["cwl-prod*"], vec!["cwl*"]),
+        ("cwl-21", vec!["cwl*"], vec![]),
+        ("cwl-audit-21", vec![], vec!["cwl*"]),
+        ("audit-{account}", vec![], vec![]),
+    ] {
+        for (indices, expected) in dateless(index).iter().zip([first, second]) {
+            let targets: Vec<_> =
+                (0..).zip(indices).map(|(n, index)| target(n, index, schema(&[]))).collect();
+            for engine in [opensearch(), elasticsearch()] {
+                let plan = Plan::new(&engine, &targets, &keep(), "1.2.3");
+                let endangered = plan.notes.iter().filter(|note| note.contains("would be deleted"));
+                let kept: Vec<_> = endangered.map(|note| note.split('`').nth(3).unwrap()).collect();
+                assert_eq!(kept, expected, "{indices:?} {:?}", plan.notes);
+                let policies = plan.steps.iter().filter(|step| !step.is_template()).count();
+                assert_eq!(policies, 2 - expected.len(), "{indices:?}");
+            }
+        }
+    }
 }
 
 #[test]

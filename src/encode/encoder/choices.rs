@@ -1,0 +1,140 @@
+//! Remembers what an encoder thread would choose again and again: the routes of an envelope, and the
+//! name of an index.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::event::{RouteId, StreamName};
+use crate::parse::Source;
+use crate::route::{Choice, IndexTemplate, Placed, RouteTable};
+
+/// What the remembered choices may take, in bytes; beyond, all are forgotten and made again. Some
+/// ten thousand log groups of usual names: where there are more log streams than that, choosing
+/// again costs each envelope a few pattern matches.
+const MOST: usize = 1 << 20;
+
+/// What an entry takes besides the text of its key, roughly.
+const ENTRY: usize = 64;
+
+/// The choices of one thread.
+#[derive(Debug)]
+pub(super) struct Choices {
+    routes: HashMap<String, Choice>,
+    /// What `routes` takes, in bytes.
+    size: usize,
+    key: String,
+    /// The index name used last, by route.
+    indices: Vec<Option<Named>>,
+}
+
+/// An index name with what it was made from.
+#[derive(Clone, Debug)]
+struct Named {
+    placed: Placed,
+    filled_from: [String; 3],
+    name: Arc<str>,
+}
+
+impl Choices {
+    pub(super) fn new(routes: usize) -> Self {
+        let (known, key) = (HashMap::new(), String::new());
+        Self { routes: known, size: 0, key, indices: vec![None; routes] }
+    }
+
+    /// The routes of an envelope that was read from `stream`.
+    pub(super) fn routes(
+        &mut self,
+        table: &RouteTable,
+        stream: &StreamName,
+        source: &Source<'_>,
+    ) -> Choice {
+        table.key(stream, source, &mut self.key);
+        if let Some(known) = self.routes.get(&self.key) {
+            return *known;
+        }
+        let choice = table.choose(stream, source);
+        let size = self.key.len() + ENTRY;
+        if self.size + size > MOST {
+            self.routes.clear();
+            self.size = 0;
+        }
+        if size <= MOST {
+            self.routes.insert(self.key.clone(), choice);
+            self.size += size;
+        }
+        choice
+    }
+
+    /// The name of the index for events of a route. Those of one envelope nearly always share it.
+    pub(super) fn index(
+        &mut self,
+        route: RouteId,
+        template: &IndexTemplate,
+        placed: Placed,
+        source: &Source<'_>,
+    ) -> Arc<str> {
+        let filled_from = template.filled_from(source);
+        let cached = self.indices.get_mut(usize::from(route.0));
+        if let Some(Some(known)) = &cached
+            && known.placed == placed
+            && known.filled_from == filled_from
+        {
+            return Arc::clone(&known.name);
+        }
+        let name = template.name(placed, source);
+        if let Some(cached) = cached {
+            let filled_from = filled_from.map(str::to_owned);
+            *cached = Some(Named { placed, filled_from, name: Arc::clone(&name) });
+        }
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::RouteName;
+    use crate::route::{Conditions, Patterns, Route, Way};
+
+    #[test]
+    fn what_is_remembered_stays_bounded_and_right() {
+        let odd = Conditions { log_streams: Patterns::new(["*1"]), ..Conditions::default() };
+        let routes = [odd, Conditions::default()].map(|takes| {
+            let name = RouteName::new("r");
+            Route { name, takes, way: Way::Discard }
+        });
+        let table = RouteTable::new(routes.into()).unwrap();
+        let mut choices = Choices::new(2);
+        let stream = StreamName::new("s");
+        for n in 0..100_000 {
+            let log_stream = format!("2026/01/31/[$LATEST]{n}");
+            let source = Source { owner: "1", log_group: "g", log_stream: &log_stream, region: "" };
+            let expected = RouteId(u16::from(n % 10 != 1));
+            assert_eq!(choices.routes(&table, &stream, &source), Choice::Envelope(expected));
+            assert!(choices.size <= MOST && choices.routes.len() * ENTRY <= MOST);
+        }
+        let log_stream = "x".repeat(MOST);
+        let source = Source { owner: "1", log_group: "g", log_stream: &log_stream, region: "" };
+        assert_eq!(choices.routes(&table, &stream, &source), Choice::Envelope(RouteId(1)));
+        assert!(choices.size <= MOST);
+    }
+
+    #[test]
+    fn an_index_name_is_remembered_only_for_where_it_comes_from() {
+        let template: IndexTemplate = "cwl-{log_group}-%Y".parse().unwrap();
+        let mut choices = Choices::new(1);
+        let mut name = |log_group, day| {
+            let source = Source { owner: "1", log_group, log_stream: "s", region: "" };
+            choices.index(RouteId(0), &template, Placed::Day(day), &source).to_string()
+        };
+        for (log_group, day, expected) in [
+            ("/a/b", 20_000, "cwl-a.b-2024"),
+            ("/a/b", 20_000, "cwl-a.b-2024"),
+            ("/a/c", 20_000, "cwl-a.c-2024"),
+            ("/a/c", 19_000, "cwl-a.c-2022"),
+            ("/a/b", 20_000, "cwl-a.b-2024"),
+        ] {
+            assert_eq!(name(log_group, day), expected);
+        }
+    }
+}
