@@ -21,6 +21,7 @@ mod envelopes;
 mod facts;
 #[path = "../it/fake_bulk.rs"]
 mod fake_bulk;
+mod kcl_worker;
 mod kinesis_round_trip;
 mod lambda_documents;
 mod lambda_oracle;

@@ -6,6 +6,7 @@
 
 mod botocore;
 mod cloudwatch_logs;
+mod kcl;
 mod kinesis;
 mod opensearch;
 mod promtool;
@@ -23,6 +24,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use botocore::signed_by_botocore;
 pub(crate) use cloudwatch_logs::{LogBatch, subscribe_and_put};
+pub(crate) use kcl::{UserRecord, read_by_kcl};
 pub(crate) use kinesis::{Emulator, Kinesis, PutAt};
 pub(crate) use opensearch::{Engine, OpenSearch};
 pub(crate) use promtool::{promtool_complaints, promtool_on_rules};
