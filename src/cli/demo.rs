@@ -13,7 +13,7 @@ use crate::demo::session::{Demo, DemoOptions, Report, config_text};
 use crate::shutdown::Shutdown;
 use crate::telemetry::log::LogLevel;
 
-use super::output::{say, say_part};
+use super::output::{say, say_part, tell};
 use super::signals::StopSignals;
 use super::{Exit, failed, runtime};
 
@@ -49,7 +49,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Exit> {
     std::fs::create_dir_all(folder).map_err(|error| failed(Exit::Unavailable, &error))?;
     if folder.join("state.db").exists() {
         let folder = folder.display();
-        eprintln!("error: {folder} holds the files of another run: give a new folder by --keep");
+        tell!("error: {folder} holds the files of another run: give a new folder by --keep");
         return Err(Exit::Usage);
     }
     let report = runtime()?.block_on(session(args, folder))?;

@@ -20,6 +20,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use crate::config::Config;
 use crate::telemetry::chain::Chain;
 
+use self::output::tell;
+
 /// How a command ended. The codes are those of sysexits.h where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -106,7 +108,7 @@ struct ConfigFile {
 impl ConfigFile {
     fn load(&self) -> Result<Config, Exit> {
         Config::load(&self.config, |name| std::env::var(name).ok()).map_err(|problem| {
-            eprintln!("error: {problem}");
+            tell!("error: {problem}");
             Exit::Usage
         })
     }
@@ -140,7 +142,7 @@ pub fn main() -> Exit {
 
 /// Shows an error with its causes, as the reason for an exit.
 fn failed(exit: Exit, error: &(dyn std::error::Error + 'static)) -> Exit {
-    eprintln!("error: {}", Chain(error));
+    tell!("error: {}", Chain(error));
     exit
 }
 

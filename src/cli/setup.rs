@@ -11,7 +11,7 @@ use crate::destination::opensearch::setup::{Outcome, SetupError};
 use crate::event::{DestinationId, DestinationName};
 use crate::telemetry::chain::Chain;
 
-use super::output::say;
+use super::output::{say, tell};
 use super::{ConfigFile, Exit, failed, runtime};
 
 /// What is set up.
@@ -32,7 +32,7 @@ pub(super) fn setup(args: &SetupArgs) -> Result<Exit, Exit> {
     if let Some(wanted) = &args.destination
         && !config.destinations.iter().any(|(name, _)| name.as_str() == wanted)
     {
-        eprintln!("error: there is no destination `{wanted}` in {}", args.file.config.display());
+        tell!("error: there is no destination `{wanted}` in {}", args.file.config.display());
         return Err(Exit::Usage);
     }
     runtime()?.block_on(all(args, config))
@@ -81,7 +81,7 @@ async fn one(
 }
 
 fn unanswered(name: &DestinationName, error: &SetupError) -> Exit {
-    eprintln!("error: destination `{name}`: {}", Chain(error));
+    tell!("error: destination `{name}`: {}", Chain(error));
     match error {
         SetupError::Unreachable { .. } => Exit::Unavailable,
         SetupError::Refused { .. }
@@ -97,7 +97,7 @@ fn tell_problems(plan: &Plan, routes: &[Target]) -> bool {
     for problem in &plan.problems {
         let named = routes.iter().filter(|target| problem.routes.contains(&target.route));
         let named: Vec<_> = named.map(|target| target.name.as_str()).collect();
-        eprintln!("error: route {}: {}", named.join(", "), problem.error);
+        tell!("error: route {}: {}", named.join(", "), problem.error);
     }
     plan.problems.is_empty()
 }
@@ -117,7 +117,7 @@ fn told(outcome: &Outcome) -> bool {
             true
         }
         Err(error) => {
-            eprintln!("error: {kind} {name}: {}", Chain(error));
+            tell!("error: {kind} {name}: {}", Chain(error));
             false
         }
     }
