@@ -125,6 +125,15 @@ fn push_escaped(out: &mut String, value: &str) {
     }
 }
 
+/// Text as a value that is read back as it is, whatever is in it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut escaped = String::new();
+    push_escaped(&mut escaped, text);
+    // What looks like a variable must not be filled in.
+    format!("\"{}\"", escaped.replace("${", "\\u0024{"))
+}
+
 /// The tables that hold overridable settings.
 #[derive(Deserialize)]
 struct Settings {

@@ -28,6 +28,7 @@ use crate::units::{ByteSize, Period};
 
 use self::route::RouteConfig;
 
+pub use self::environment::quoted;
 pub use self::problem::Problem;
 
 /// The file as it is written.
