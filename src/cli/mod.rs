@@ -12,12 +12,14 @@ mod setup;
 mod signals;
 mod systemd;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, unread};
 use crate::telemetry::chain::Chain;
 
 use self::output::tell;
@@ -96,21 +98,32 @@ enum Command {
     Man(manual::ManArgs),
 }
 
+/// Names the configuration file where the command line does not.
+const CONFIG: &str = "LOGWEIR_CONFIG";
+
 /// The configuration that a command works with.
 #[derive(Clone, Debug, Args)]
 struct ConfigFile {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "/etc/logweir/logweir.toml")]
-    #[arg(env = "LOGWEIR_CONFIG")]
+    #[arg(env = CONFIG)]
     config: PathBuf,
 }
 
 impl ConfigFile {
     fn load(&self) -> Result<Config, Exit> {
-        Config::load(&self.config, |name| std::env::var(name).ok()).map_err(|problem| {
+        let read = RefCell::new(BTreeSet::from([CONFIG.to_owned()]));
+        let environment = |name: &str| {
+            read.borrow_mut().insert(name.to_owned());
+            std::env::var(name).ok()
+        };
+        let mut config = Config::load(&self.config, environment).map_err(|problem| {
             tell!("error: {problem}");
             Exit::Usage
-        })
+        })?;
+        let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        config.warnings.extend(unread(set, &read.into_inner()));
+        Ok(config)
     }
 }
 

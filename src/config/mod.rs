@@ -5,6 +5,7 @@
 
 mod check;
 mod environment;
+mod files;
 mod problem;
 mod route;
 mod wording;
@@ -28,7 +29,7 @@ use crate::units::{ByteSize, Period};
 
 use self::route::RouteConfig;
 
-pub use self::environment::quoted;
+pub use self::environment::{quoted, unread};
 pub use self::problem::Problem;
 
 /// The file as it is written.
@@ -128,7 +129,8 @@ pub struct MemoryConfig {
 impl Default for MemoryConfig {
     fn default() -> Self {
         // A page of 10 MiB needs ~24 MiB while it is parsed, and may take half. The other half is 1
-        // MiB for each of 32 shards; beyond, each adds its own. Six bodies of 5 MiB: four under way, and one open in each of two encoders.
+        // MiB for each of 32 shards; beyond, each adds its own. Six bodies of 5 MiB: four under
+        // way, and one open in each of two encoders.
         Self { fetch: ByteSize(64 << 20), body: ByteSize(32 << 20) }
     }
 }
@@ -138,6 +140,7 @@ impl Default for MemoryConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
     /// After SIGTERM, how long events may take to get their fates.
+    #[serde(deserialize_with = "check::deadline")]
     pub deadline: Period,
 }
 
@@ -198,7 +201,7 @@ impl Config {
     ) -> Result<Self, Problem> {
         let at = problem::Locator { file: name, text };
         let (filled, variables) = environment::fill_in(text, &environment)
-            .map_err(|missing| at.problem(missing.at, missing.to_string()))?;
+            .map_err(|missing| at.value(missing.at, &missing.to_string()))?;
         // Variables add no lines, so places in the one text are places in the other.
         let at = problem::Locator { file: name, text: &filled };
         let config = Self::check(&at, environment);

@@ -58,11 +58,13 @@ const CASES: &[Case] = &[
     (STATE, "ephemeral = true", "`path` is missing"),
     (STATE, "path = \"state.db\"\nephemeral = \"yes\"", "true or false"),
     (STATE, "path = \"state.db\"\n[shutdown]\ndeadline = 25", "\"30s\""),
+    (STATE, "path = \"state.db\"\n[shutdown]\ndeadline = \"0s\"", "\"25s\""),
     (STATE, "path = \"state.db\"\n[memory]\nfetch = \"64 megs\"", "\"64MiB\""),
     (STATE, "path = \"state.db\"\n[memory]\nfetch = \"1MiB\"", "56MiB or more"),
     (STATE, "path = \"state.db\"\n[memory]\nbody = 0", "10MiB or more"),
     (STATE, "path = \"state.db\"\n[http]\nlisten = \"localhost\"", "127.0.0.1:9598"),
     (STATE, "path = \"state.db\"\n[log]\nlevel = \"loud\"", "debug"),
+    (STATE, "path = \"state.db\"\n[log]\nlevel = \"nonsense=,,\"", "logweir::kinesis=debug"),
     (STATE, "path = \"state.db\"\n[log]\nformat = \"xml\"", "`json`"),
     (STATE, "path = \"state.db\"\n[dead_letters]\nmax_age = \"0d\"", "leave it out"),
     (STATE, "path = \"state.db\"\n[dead_letters]\nmax_size = 0", "leave it out"),
@@ -105,9 +107,16 @@ const CASES: &[Case] = &[
         "[destination.file.sqlite]\npath = \"a.db\"\nmax_document = \"1KiB\"\n[destination.search.opensearch]",
         "64KiB or more",
     ),
+    (
+        "[destination.search.opensearch]",
+        "[destination.file.sqlite]\npath = \"/var/lib/./logweir/state.db\"\n[destination.search.opensearch]",
+        "the file of the state",
+    ),
     // Secrets.
     (AUTH, "auth.basic = { user = \"logweir\", password = 7007007 }", "text in quotes"),
     (AUTH, "auth.basic = { user = \"logweir\", password = \"${SEARCH_PASS}\" }", "is not set"),
+    (AUTH, "auth.basic = { user = \"logweir\", password = \"${EMPTY}\" }", "`EMPTY` is empty"),
+    (AUTH, "auth.basic = { user = \"logweir\", password = \"\" }", "a secret is empty"),
     (AUTH, "timeout = \"${SEARCH_PASSWORD}\"", "`${SEARCH_PASSWORD}` is not a length of time"),
     // Routes.
     (REST, "name = \"flow\"", "a name of its own"),
@@ -157,6 +166,9 @@ const VARIABLES: &[(&str, &str, &str)] = &[
     ("LOGWEIR_MEMORY_FETCH", "lots", "64MiB"),
     ("LOGWEIR_MEMORY_BODY", "1MiB", "10MiB or more"),
     ("LOGWEIR_LOG_LEVEL", "loud", "debug"),
+    ("LOGWEIR_LOG_LEVEL", "nonsense=,,", "logweir::kinesis=debug"),
+    ("LOGWEIR_LOG_LEVEL", "", "such as \"info\""),
+    ("LOGWEIR_SHUTDOWN_DEADLINE", "0s", "\"25s\""),
     ("LOGWEIR_HTTP_LISTEN", "everywhere", "127.0.0.1:9598"),
 ];
 
@@ -212,6 +224,17 @@ fn each_wrong_file_is_answered_with_one_error_that_says_where_what_and_what_to_d
     golden(&answers);
 }
 
+#[test]
+fn a_misspelt_setting_of_the_environment_is_a_warning_that_names_the_right_one() {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sqlite.toml");
+    let mut validate = command(Path::new("/"), &["validate", "--config", config]);
+    let answer = validate.env("LOGWEIR_LOG_LEVL", "debug").output().unwrap();
+    let text = String::from_utf8(answer.stdout).unwrap();
+    assert_eq!(answer.status.code(), Some(0), "{text}");
+    let warning = "warning: the environment variable `LOGWEIR_LOG_LEVL` is no setting; ";
+    assert!(text.contains(&format!("{warning}did you mean `LOGWEIR_LOG_LEVEL`?\n")), "{text}");
+}
+
 /// The files that a configuration names are read when the daemon starts.
 fn without_its_password_file(folder: &Path) -> String {
     let text = BASE
@@ -247,7 +270,7 @@ fn logweir(folder: &Path, arguments: &[&str]) -> Output {
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
     command.args(arguments).current_dir(folder).env_remove("LOGWEIR_CONFIG");
-    command.env("SEARCH_PASSWORD", SECRET).env_remove("SEARCH_PASS");
+    command.env("SEARCH_PASSWORD", SECRET).env_remove("SEARCH_PASS").env("EMPTY", "");
     command
 }
 
