@@ -17,7 +17,7 @@ use crate::telemetry::log::LogLevel;
 
 use super::dead_letter::Which;
 use super::output::{say, say_part, tell, tell_part};
-use super::run::exit_of;
+use super::run::not_started;
 use super::signals::StopSignals;
 use super::{Exit, failed, runtime};
 
@@ -71,7 +71,7 @@ async fn run(args: &ReplayArgs, config: Config, order: Order) -> Result<Exit, Ex
         Err(AppError::State { source: StateError::Locked { holder, .. } }) => {
             ask::ask(&config, &order, (signals, &holder), progress).await?
         }
-        Err(error) => return Err(failed(exit_of(&error), &error)),
+        Err(error) => return Err(not_started(&args.which.file, &error)),
         Ok(app) => {
             let report = tokio::select! {
                 report = app.finish(progress) => report,

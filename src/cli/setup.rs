@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::app::targets;
+use crate::app::{AppError, targets};
 use crate::clock::Clock;
 use crate::config::{Config, DestinationConfig};
 use crate::destination::opensearch::OpenSearch;
@@ -12,7 +12,8 @@ use crate::event::{DestinationId, DestinationName};
 use crate::telemetry::chain::Chain;
 
 use super::output::{say, tell};
-use super::{ConfigFile, Exit, failed, runtime};
+use super::run::not_started;
+use super::{ConfigFile, Exit, runtime};
 
 /// What is set up.
 #[derive(Clone, Debug, Args)]
@@ -50,7 +51,10 @@ async fn all(args: &SetupArgs, config: Config) -> Result<Exit, Exit> {
             }
             DestinationConfig::OpenSearch(config_of) => {
                 let search = OpenSearch::build(*config_of, Clock::start());
-                let search = search.map_err(|error| failed(Exit::Usage, &error))?;
+                let search = search.map_err(|source| {
+                    let name = name.clone();
+                    not_started(&args.file, &AppError::OpenSearch { name, source })
+                })?;
                 let routes = targets(&config.routes, id);
                 if !one(&name, &search, &routes, args.dry_run).await? {
                     exit = Exit::Partly;

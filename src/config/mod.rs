@@ -6,6 +6,7 @@
 mod check;
 mod environment;
 mod files;
+mod place;
 mod problem;
 mod route;
 mod wording;
@@ -30,6 +31,7 @@ use crate::units::{ByteSize, Period};
 use self::route::RouteConfig;
 
 pub use self::environment::{quoted, unread};
+pub use self::place::place;
 pub use self::problem::Problem;
 
 /// The file as it is written.

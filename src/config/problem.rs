@@ -49,10 +49,15 @@ pub(super) struct Locator<'a> {
 impl Locator<'_> {
     /// A problem at an offset.
     pub(super) fn problem(&self, offset: usize, text: impl Into<String>) -> Problem {
+        Problem { place: self.place(offset), text: text.into() }
+    }
+
+    /// An offset as people read it.
+    pub(super) fn place(&self, offset: usize) -> String {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Problem { place: format!("{}:{line}:{column}", self.file), text: text.into() }
+        format!("{}:{line}:{column}", self.file)
     }
 
     /// A problem of the whole file.

@@ -235,20 +235,38 @@ fn a_misspelt_setting_of_the_environment_is_a_warning_that_names_the_right_one()
     assert!(text.contains(&format!("{warning}did you mean `LOGWEIR_LOG_LEVEL`?\n")), "{text}");
 }
 
-/// The files that a configuration names are read when the daemon starts.
+/// The files that a configuration names are read when the daemon starts: missing, no files, empty.
 fn without_its_password_file(folder: &Path) -> String {
     let text = BASE
         .replace(STATE, "path = \"state.db\"\nephemeral = true\n[http]\nlisten = \"127.0.0.1:0\"")
         .replace("/run/secrets/", "secrets/");
     std::fs::write(folder.join("logweir.toml"), text).unwrap();
-    let answer = logweir(folder, &["run", "--config", "logweir.toml"]);
-    let text = String::from_utf8(answer.stderr).unwrap();
-    assert_eq!(answer.status.code(), Some(64), "{text}");
-    let error = text.lines().find(|line| line.starts_with("error: ")).unwrap();
-    for says in ["`search`", "password_file", "secrets/search-password"] {
-        assert!(error.contains(says), "{error} lacks {says}");
+    let secret = folder.join("secrets/search-password");
+    let mut answers = String::new();
+    for what in ["nothing", "a folder", "an empty file"] {
+        match what {
+            "a folder" => std::fs::create_dir_all(&secret).unwrap(),
+            "an empty file" => {
+                std::fs::remove_dir(&secret).unwrap();
+                std::fs::write(&secret, "").unwrap();
+            }
+            _ => {}
+        }
+        let errors = ["validate", "setup", "run"].map(|name| {
+            let answer = logweir(folder, &[name, "--config", "logweir.toml"]);
+            let text = String::from_utf8(answer.stderr).unwrap();
+            assert_eq!(answer.status.code(), Some(64), "{text}");
+            let error = text.lines().find(|line| line.starts_with("error: ")).unwrap();
+            for says in ["logweir.toml:", "`search`", "`password_file`", "secrets/search-password"]
+            {
+                assert!(error.contains(says), "{error} lacks {says}");
+            }
+            error.to_owned()
+        });
+        assert!(errors.iter().all(|error| *error == errors[0]), "{errors:#?}");
+        answers.push_str(&format!("    the file of the password is {what}\n{}\n\n", errors[0]));
     }
-    format!("    logweir run, without the file of the password\n{error}\n\n")
+    answers
 }
 
 fn error_of(answer: &Output) -> String {
