@@ -14,12 +14,13 @@ mod systemd;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{Config, unread};
+use crate::config::{Config, HttpConfig, Problem, unread};
 use crate::telemetry::chain::Chain;
 
 use self::output::tell;
@@ -117,14 +118,23 @@ impl ConfigFile {
             read.borrow_mut().insert(name.to_owned());
             std::env::var(name).ok()
         };
-        let mut config = Config::load(&self.config, environment).map_err(|problem| {
-            tell!("error: {problem}");
-            Exit::Usage
-        })?;
+        let mut config =
+            Config::load(&self.config, environment).map_err(|problem| wrong(&problem))?;
         let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         config.warnings.extend(unread(set, &read.into_inner()));
         Ok(config)
     }
+
+    /// Where its daemon listens, be the rest of it right or wrong.
+    fn listen(&self) -> Result<SocketAddr, Exit> {
+        let http = HttpConfig::load(&self.config, |name| std::env::var(name).ok());
+        http.map(|http| http.listen).map_err(|problem| wrong(&problem))
+    }
+}
+
+fn wrong(problem: &Problem) -> Exit {
+    tell!("error: {problem}");
+    Exit::Usage
 }
 
 /// Runs the command that the arguments of the process name.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::{AddrParseError, SocketAddr};
 
 use serde::Deserialize;
 
@@ -202,6 +203,17 @@ pub(super) fn override_settings(
         shutdown.deadline = settings.shutdown.deadline;
     }
     Ok(())
+}
+
+/// Where to listen, as a variable has it.
+pub(super) fn listen(
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Option<SocketAddr>, String> {
+    let name = "LOGWEIR_HTTP_LISTEN";
+    let Some(value) = environment(name) else { return Ok(None) };
+    value.parse().map(Some).map_err(|error: AddrParseError| {
+        format!("{name}: {}", wording::plain(&error.to_string(), &format!("{value:?}")))
+    })
 }
 
 /// What of the variables that are `set` is called as our settings are, but is none: most likely one

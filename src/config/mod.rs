@@ -89,6 +89,39 @@ impl Default for HttpConfig {
     }
 }
 
+impl HttpConfig {
+    /// Reads where the daemon of a file listens; whatever else is in the file need not be right.
+    ///
+    /// # Errors
+    /// With file, line and remedy.
+    pub fn load(
+        path: &Path,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct OnlyHttp {
+            #[serde(default)]
+            http: HttpConfig,
+        }
+        if let Some(listen) = environment::listen(&environment).map_err(Problem::environment)? {
+            return Ok(Self { listen });
+        }
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Problem::unreadable(path, &source))?;
+        // Variables that are not there are mostly those of secrets, which are not asked for.
+        let forgiving = |name: &str| {
+            environment(name).filter(|value| !value.is_empty()).or_else(|| Some(name.to_owned()))
+        };
+        let file = path.display().to_string();
+        let at = problem::Locator { file: &file, text: &text };
+        let (filled, variables) = environment::fill_in(&text, forgiving)
+            .map_err(|missing| at.value(missing.at, &missing.to_string()))?;
+        let at = problem::Locator { file: &file, text: &filled };
+        let only: Result<OnlyHttp, _> = toml::from_str(&filled);
+        only.map(|only| only.http).map_err(|error| at.syntax(&error).hiding(&variables))
+    }
+}
+
 /// `[log]`: what the daemon writes to stderr.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
