@@ -28,6 +28,7 @@ mod setup;
 mod kinesis_source;
 mod facts_documents;
 mod small;
+mod suites;
 mod systemd;
 mod templates;
 mod tidy;
