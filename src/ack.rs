@@ -47,7 +47,8 @@ impl AckTracker {
     }
 
     /// Notes that every event of the record has a fate. Returns the new checkpoint when the
-    /// contiguous settled prefix grew; `user_record` is the last one of a KPL aggregate. Settling a slot twice changes nothing.
+    /// contiguous settled prefix grew; `user_record` is the last one of a KPL aggregate. Settling a
+    /// slot twice changes nothing.
     pub fn settle(&mut self, slot: Slot, user_record: Option<u32>) -> Option<Settled> {
         let offset = usize::try_from(slot.0.checked_sub(self.first)?).ok()?;
         let open = self.open.get_mut(offset)?;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// A password or token. However it is printed or serialized, only `[secret]` comes out.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 const SHOWN: &str = "[secret]";
@@ -37,6 +37,17 @@ impl fmt::Display for Secret {
     }
 }
 
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // Nobody has such a secret, and the destination would only say that it is wrong.
+        if text.is_empty() {
+            return Err(de::Error::custom("a secret is empty: write it, or name its file"));
+        }
+        Ok(Self(text))
+    }
+}
+
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(SHOWN)
@@ -54,5 +65,11 @@ mod tests {
         let shown =
             format!("{secret} {secret:?} {secret:#?} {}", serde_json::to_string(&secret).unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_secret_of_nothing_is_refused() {
+        let error = serde_json::from_str::<Secret>("\"\"").unwrap_err();
+        assert!(error.to_string().contains("is empty"), "{error}");
     }
 }

@@ -6,6 +6,7 @@
 //! * `/health/ready` says what is not ready and why; must never cause a restart
 
 mod page;
+mod ready;
 mod summary;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::ledger_metrics::Names;
 
+use self::ready::{Readiness, ReadyMetric};
 pub use self::summary::{DestinationSummary, ShardSummary, Summary};
 
 /// A loop that has not come round for this long is stuck.
@@ -58,6 +60,17 @@ pub struct View {
     pub shutdown: Shutdown,
     /// When the daemon's loop last came round.
     pub heartbeat: Arc<Heartbeat>,
+}
+
+impl View {
+    /// Adds `logweir_ready` to the metrics.
+    ///
+    /// # Errors
+    /// The name is taken.
+    pub fn register_ready(&self) -> prometheus::Result<()> {
+        // Of parts of the view, which without the registry in it can be dropped.
+        self.registry.register(Box::new(ReadyMetric::new(Readiness::of(self))?))
+    }
 }
 
 /// When the daemon's loop last came round, in milliseconds since the start.
@@ -123,7 +136,7 @@ async fn live(State(view): State<View>) -> Response {
 }
 
 async fn ready(State(view): State<View>) -> Response {
-    let not_ready = Summary::of(&view).not_ready;
+    let not_ready = Readiness::of(&view).troubles();
     if not_ready.is_empty() {
         return "ready\n".into_response();
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::destination::HoldReason;
 use crate::event::{DestinationId, RouteId};
 use crate::kinesis::SourceStatus;
 
 use super::View;
+use super::ready::{Readiness, held};
 
 /// The state of the daemon at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -73,30 +73,16 @@ impl Summary {
     pub fn of(view: &View) -> Self {
         let accounts = view.ledger.snapshot();
         let sources: Vec<_> = view.sources.iter().map(|source| source.status()).collect();
-        let mut not_ready: Vec<_> = sources.iter().flat_map(not_ready).collect();
-        not_ready.extend(view.letters.trouble().map(|error| {
-            let remedy = HoldReason::DeadLetters.remedy();
-            format!("dead letters: what would become one waits, and its shard: {error}; {remedy}")
-        }));
+        let not_ready = Readiness::of(view).troubles();
         let mut destinations = BTreeMap::new();
         for (id, (name, status)) in (0..u16::MAX).map(DestinationId).zip(&view.pools) {
-            let held: Vec<_> = status
-                .held()
-                .into_iter()
-                .map(|held| {
-                    let (scope, reason, events) = (held.scope, held.reason, held.events);
-                    let (error, remedy) = (held.error, held.remedy);
-                    format!("{scope}: {reason}, {events} events wait: {error}; {remedy}")
-                })
-                .collect();
-            not_ready.extend(held.iter().map(|held| format!("destination {name}: holds {held}")));
             let sum = |count: u64| count;
             let summary = DestinationSummary {
                 routed: accounts.routed.get(&id).copied().map_or(0, sum),
                 delivered: accounts.delivered_to(id),
                 dead_lettered: accounts.dead_lettered_at(id),
                 in_flight: accounts.in_flight(id),
-                held,
+                held: held(status),
             };
             destinations.insert(name.to_string(), summary);
         }
@@ -117,12 +103,6 @@ impl Summary {
             streams: sources.iter().map(shards).collect(),
         }
     }
-}
-
-fn not_ready(source: &SourceStatus) -> Vec<String> {
-    let gaps = source.possible_gaps.iter().map(|gap| format!("possible gap: {}", gap.text));
-    let reasons = source.not_ready.iter().cloned().chain(gaps);
-    reasons.map(|reason| format!("stream {}: {reason}", source.stream)).collect()
 }
 
 fn shards(source: &SourceStatus) -> (String, Vec<ShardSummary>) {

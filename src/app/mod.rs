@@ -155,6 +155,7 @@ impl App {
         parts.pools.close();
         let background = TaskTracker::new();
         let view = parts.view(handles);
+        view.register_ready().map_err(|source| AppError::Metrics { source })?;
         let (clock, heartbeat) = (view.clock, Arc::clone(&view.heartbeat));
         let (cut, letters) = (parts.shutdown.clone(), parts.letters.clone());
         let serving = admin::serve(listener, view.clone());

@@ -10,7 +10,7 @@ use crate::dead_letter::sqlite::{Filter, LetterStore};
 use crate::state::{Access, State};
 use crate::units::Period;
 
-use super::output::say;
+use super::output::{say, tell};
 use super::{ConfigFile, Exit, failed, output};
 
 /// What to do with dead letters.
@@ -176,14 +176,11 @@ fn show(args: &ShowArgs) -> Result<Exit, Exit> {
             Ok(Exit::Clean)
         }
         [] => {
-            eprintln!("error: there is no dead letter `{}`: `dead-letter list` shows all", args.id);
+            tell!("error: there is no dead letter `{}`: `dead-letter list` shows all", args.id);
             Err(Exit::Usage)
         }
         [_, ..] => {
-            eprintln!(
-                "error: more than one dead letter begins with `{}`: give more of it",
-                args.id
-            );
+            tell!("error: more than one dead letter begins with `{}`: give more of it", args.id);
             Err(Exit::Usage)
         }
     }

@@ -1,11 +1,12 @@
 //! `logweir demo`.
 
+mod folder;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
-use tracing::info;
 
 use crate::admin::{DestinationSummary, Summary};
 use crate::app::{App, Outcome};
@@ -13,9 +14,11 @@ use crate::demo::session::{Demo, DemoOptions, Report, config_text};
 use crate::shutdown::Shutdown;
 use crate::telemetry::log::LogLevel;
 
-use super::output::{say, say_part};
+use super::output::{say, say_part, tell};
 use super::signals::StopSignals;
 use super::{Exit, failed, runtime};
+
+use self::folder::Folder;
 
 /// What the demo is asked for.
 #[derive(Clone, Debug, Args)]
@@ -43,17 +46,10 @@ pub(super) struct DemoArgs {
 pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Exit> {
     let level = LogLevel::start("error", false);
     let _level = level.map_err(|error| failed(Exit::Usage, &error))?;
-    // Kept until the end: dropping it deletes the folder.
-    let temporary = tempfile::tempdir().map_err(|error| failed(Exit::Unavailable, &error))?;
-    let folder = args.keep.as_deref().unwrap_or_else(|| temporary.path());
-    std::fs::create_dir_all(folder).map_err(|error| failed(Exit::Unavailable, &error))?;
-    if folder.join("state.db").exists() {
-        let folder = folder.display();
-        eprintln!("error: {folder} holds the files of another run: give a new folder by --keep");
-        return Err(Exit::Usage);
-    }
-    let report = runtime()?.block_on(session(args, folder))?;
-    let kept = args.keep.as_deref();
+    let folder = Folder::new(args.keep.as_deref());
+    let folder = folder.map_err(|error| failed(error.exit(), &error))?;
+    let report = runtime()?.block_on(session(args, folder.path()))?;
+    let kept = args.keep.as_ref().map(|_| folder.path());
     if args.json {
         say!("{}", report.json());
     } else {
@@ -96,9 +92,11 @@ async fn session(args: &DemoArgs, folder: &Path) -> Result<Report, Exit> {
     let finish = demo.finish(|app, events| progress.show(app, events));
     let stop = async {
         signals.next().await;
-        info!("stopping the generator; what it has put is still delivered");
         feed.stop();
+        progress.leave_line();
+        tell!("stopping: what was generated is still delivered; a second Ctrl-C stops at once");
         signals.next().await;
+        tell!("stopping at once");
         shutdown.cut_short();
         std::future::pending::<()>().await;
     };
@@ -119,6 +117,13 @@ impl Progress {
     fn new(shown: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         Self { shown, terminal, last: AtomicU64::new(0) }
+    }
+
+    /// What is printed next begins a line of its own.
+    fn leave_line(&self) {
+        if self.shown && self.terminal {
+            say!("");
+        }
     }
 
     fn show(&self, app: &App, events: u64) {

@@ -10,7 +10,7 @@ use crate::kinesis::Start;
 use crate::lease::{Gap, Lease, LeaseTable, Position, Which};
 use crate::state::{Access, State};
 
-use super::output::say;
+use super::output::{say, tell};
 use super::{ConfigFile, Exit, failed};
 
 /// What to do with leases.
@@ -114,7 +114,7 @@ impl Shards {
             && !config.streams.iter().any(|(name, _)| name.as_str() == wanted)
         {
             let known: Vec<_> = config.streams.iter().map(|(name, _)| name.as_str()).collect();
-            eprintln!("error: there is no stream `{wanted}`: there is {}", known.join(", "));
+            tell!("error: there is no stream `{wanted}`: there is {}", known.join(", "));
             return Err(Exit::Usage);
         }
         let state = State::open(&config.state, access);
@@ -182,7 +182,7 @@ fn as_json(leases: &[Lease], gaps: &[Gap]) -> serde_json::Value {
 fn reset(args: &ResetArgs) -> Result<Exit, Exit> {
     let Place(to) = &args.to;
     if matches!(to, Position::After(_) | Position::Within(..)) && args.shards.shard.is_none() {
-        eprintln!("error: a sequence number is of one shard: give it by --shard");
+        tell!("error: a sequence number is of one shard: give it by --shard");
         return Err(Exit::Usage);
     }
     let access = if args.yes { Access::Daemon } else { Access::Inspect };
@@ -190,7 +190,7 @@ fn reset(args: &ResetArgs) -> Result<Exit, Exit> {
     let leases = table.leases_blocking(&which);
     let leases = leases.map_err(|error| failed(Exit::Unavailable, &error))?;
     if leases.is_empty() {
-        eprintln!("error: no shard is meant: `logweir leases list` shows all");
+        tell!("error: no shard is meant: `logweir leases list` shows all");
         return Err(Exit::Usage);
     }
     for Lease { stream, shard, checkpoint, .. } in &leases {

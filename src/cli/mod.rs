@@ -12,13 +12,18 @@ mod setup;
 mod signals;
 mod systemd;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, HttpConfig, Problem, unread};
 use crate::telemetry::chain::Chain;
+
+use self::output::tell;
 
 /// How a command ended. The codes are those of sysexits.h where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,22 +99,42 @@ enum Command {
     Man(manual::ManArgs),
 }
 
+/// Names the configuration file where the command line does not.
+const CONFIG: &str = "LOGWEIR_CONFIG";
+
 /// The configuration that a command works with.
 #[derive(Clone, Debug, Args)]
 struct ConfigFile {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "/etc/logweir/logweir.toml")]
-    #[arg(env = "LOGWEIR_CONFIG")]
+    #[arg(env = CONFIG)]
     config: PathBuf,
 }
 
 impl ConfigFile {
     fn load(&self) -> Result<Config, Exit> {
-        Config::load(&self.config, |name| std::env::var(name).ok()).map_err(|problem| {
-            eprintln!("error: {problem}");
-            Exit::Usage
-        })
+        let read = RefCell::new(BTreeSet::from([CONFIG.to_owned()]));
+        let environment = |name: &str| {
+            read.borrow_mut().insert(name.to_owned());
+            std::env::var(name).ok()
+        };
+        let mut config =
+            Config::load(&self.config, environment).map_err(|problem| wrong(&problem))?;
+        let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        config.warnings.extend(unread(set, &read.into_inner()));
+        Ok(config)
     }
+
+    /// Where its daemon listens, be the rest of it right or wrong.
+    fn listen(&self) -> Result<SocketAddr, Exit> {
+        let http = HttpConfig::load(&self.config, |name| std::env::var(name).ok());
+        http.map(|http| http.listen).map_err(|problem| wrong(&problem))
+    }
+}
+
+fn wrong(problem: &Problem) -> Exit {
+    tell!("error: {problem}");
+    Exit::Usage
 }
 
 /// Runs the command that the arguments of the process name.
@@ -140,7 +165,7 @@ pub fn main() -> Exit {
 
 /// Shows an error with its causes, as the reason for an exit.
 fn failed(exit: Exit, error: &(dyn std::error::Error + 'static)) -> Exit {
-    eprintln!("error: {}", Chain(error));
+    tell!("error: {}", Chain(error));
     exit
 }
 

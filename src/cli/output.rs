@@ -1,7 +1,8 @@
 //! What commands print: the one place that knows what to do when nobody reads it, or it has no room.
 //!
 //! A closed pipe is no failure: `head` has enough. What else goes wrong is told at the end, for the
-//! command's own work must not stop half way because of it.
+//! command's own work must not stop half way because of it. Nor because stderr is closed or full:
+//! then nothing can be told at all, and the exit code alone says how it went.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write as _};
@@ -24,7 +25,19 @@ macro_rules! say {
     };
 }
 
-pub(super) use {say, say_part};
+/// Prints to stderr as `eprint!` does, without its panic.
+macro_rules! tell_part {
+    ($($part:tt)*) => { $crate::cli::output::write_aside(format_args!($($part)*)) };
+}
+
+/// Prints a line to stderr as `eprintln!` does, without its panic.
+macro_rules! tell {
+    ($($part:tt)*) => {
+        $crate::cli::output::write_aside(format_args!("{}\n", format_args!($($part)*)))
+    };
+}
+
+pub(super) use {say, say_part, tell, tell_part};
 
 /// Prints, unless that has failed before.
 pub(super) fn write(text: Arguments<'_>) {
@@ -36,6 +49,12 @@ pub(super) fn write(text: Arguments<'_>) {
         // The first one is told.
         _ = FAILURE.set(error);
     }
+}
+
+/// Prints to stderr, if anybody is there to read it.
+pub(super) fn write_aside(text: Arguments<'_>) {
+    // Where would it be told?
+    _ = std::io::stderr().lock().write_fmt(text);
 }
 
 /// Whether there is no use in printing more.
@@ -53,8 +72,7 @@ pub(super) fn finish(exit: Exit) -> Exit {
     }
     match FAILURE.get() {
         Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-            // Nothing can be done when stderr is full too.
-            _ = writeln!(std::io::stderr(), "error: could not write the output: {error}");
+            tell!("error: could not write the output: {error}");
             if exit == Exit::Clean { Exit::Partly } else { exit }
         }
         Some(_) | None => exit,

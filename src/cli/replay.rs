@@ -16,8 +16,8 @@ use crate::state::StateError;
 use crate::telemetry::log::LogLevel;
 
 use super::dead_letter::Which;
-use super::output::{say, say_part};
-use super::run::exit_of;
+use super::output::{say, say_part, tell, tell_part};
+use super::run::not_started;
 use super::signals::StopSignals;
 use super::{Exit, failed, runtime};
 
@@ -54,7 +54,7 @@ fn check_destination(config: &Config, name: &str) -> Result<(), Exit> {
         return Ok(());
     }
     let known: Vec<_> = config.destinations.iter().map(|(name, _)| name.as_str()).collect();
-    eprintln!("error: there is no destination `{name}`: there is {}", known.join(", "));
+    tell!("error: there is no destination `{name}`: there is {}", known.join(", "));
     Err(Exit::Usage)
 }
 
@@ -64,14 +64,14 @@ async fn run(args: &ReplayArgs, config: Config, order: Order) -> Result<Exit, Ex
     let shows_progress = std::io::stderr().is_terminal() && !args.json;
     let progress = |report: &Report| {
         if shows_progress {
-            eprint!("\r{} of {} letters", report.ended(), report.letters);
+            tell_part!("\r{} of {} letters", report.ended(), report.letters);
         }
     };
     let report = match ReplayApp::start(config.clone(), order.clone(), shutdown.clone()) {
         Err(AppError::State { source: StateError::Locked { holder, .. } }) => {
             ask::ask(&config, &order, (signals, &holder), progress).await?
         }
-        Err(error) => return Err(failed(exit_of(&error), &error)),
+        Err(error) => return Err(not_started(&args.which.file, &error)),
         Ok(app) => {
             let report = tokio::select! {
                 report = app.finish(progress) => report,
@@ -81,7 +81,7 @@ async fn run(args: &ReplayArgs, config: Config, order: Order) -> Result<Exit, Ex
         }
     };
     if shows_progress {
-        eprintln!();
+        tell!("");
     }
     if args.json {
         say!("{}", as_json(&report));

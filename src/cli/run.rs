@@ -5,13 +5,14 @@ use tracing::{error, info, warn};
 
 use crate::app::{App, AppError, Outcome};
 use crate::clock::Clock;
-use crate::config::{Config, DestinationConfig, LogFormat};
+use crate::config::{Config, DestinationConfig, LogFormat, place};
 use crate::destination::opensearch::OpenSearch;
+use crate::event::DestinationName;
 use crate::shutdown::Shutdown;
 use crate::telemetry::chain::Chain;
 use crate::telemetry::log::LogLevel;
 
-use super::output::say;
+use super::output::{say, tell};
 use super::signals::StopSignals;
 use super::{ConfigFile, Exit, failed, runtime, systemd};
 
@@ -23,7 +24,7 @@ pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
             let built = OpenSearch::build((**config).clone(), Clock::start());
             let name = name.clone();
             let built = built.map_err(|source| AppError::OpenSearch { name, source });
-            built.map_err(|error| failed(Exit::Usage, &error))?;
+            built.map_err(|error| not_started(file, &error))?;
         }
     }
     for warning in &config.warnings {
@@ -50,7 +51,7 @@ async fn daemon(file: &ConfigFile, config: Config, level: LogLevel) -> Result<Ex
     let signals = StopSignals::catch().map_err(|error| failed(Exit::Unavailable, &error))?;
     let shutdown = Shutdown::default();
     let app = App::start(config, shutdown.clone(), None).await;
-    let app = app.map_err(|error| failed(exit_of(&error), &error))?;
+    let app = app.map_err(|error| not_started(file, &error))?;
     info!(version = env!("CARGO_PKG_VERSION"), "started");
     let view = app.view().clone();
     let outcome = tokio::select! {
@@ -65,15 +66,21 @@ async fn daemon(file: &ConfigFile, config: Config, level: LogLevel) -> Result<Ex
     })
 }
 
-pub(super) fn exit_of(error: &AppError) -> Exit {
-    match error {
-        AppError::OpenSearch { .. } | AppError::Sqlite { .. } => Exit::Usage,
+/// Shows why nothing runs, with the place in the configuration where it has one.
+pub(super) fn not_started(file: &ConfigFile, error: &AppError) -> Exit {
+    let place = |name: &DestinationName, key| place(&file.config, name.as_str(), key);
+    let (place, exit) = match error {
+        AppError::OpenSearch { name, source } => (place(name, source.key()), Exit::Usage),
+        AppError::Sqlite { name, .. } => (place(name, Some("path")), Exit::Usage),
         AppError::State { .. }
         | AppError::Letters { .. }
         | AppError::Listen { .. }
         | AppError::Metrics { .. }
-        | AppError::Threads { .. } => Exit::Unavailable,
-    }
+        | AppError::Threads { .. } => (None, Exit::Unavailable),
+    };
+    let place = place.map_or_else(String::new, |place| format!("{place}: "));
+    tell!("error: {place}{}", Chain(error));
+    exit
 }
 
 /// On SIGHUP, reads `log.level` again; nothing else changes while the daemon runs.

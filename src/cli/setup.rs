@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::app::targets;
+use crate::app::{AppError, targets};
 use crate::clock::Clock;
 use crate::config::{Config, DestinationConfig};
 use crate::destination::opensearch::OpenSearch;
@@ -11,8 +11,9 @@ use crate::destination::opensearch::setup::{Outcome, SetupError};
 use crate::event::{DestinationId, DestinationName};
 use crate::telemetry::chain::Chain;
 
-use super::output::say;
-use super::{ConfigFile, Exit, failed, runtime};
+use super::output::{say, tell};
+use super::run::not_started;
+use super::{ConfigFile, Exit, runtime};
 
 /// What is set up.
 #[derive(Clone, Debug, Args)]
@@ -32,7 +33,7 @@ pub(super) fn setup(args: &SetupArgs) -> Result<Exit, Exit> {
     if let Some(wanted) = &args.destination
         && !config.destinations.iter().any(|(name, _)| name.as_str() == wanted)
     {
-        eprintln!("error: there is no destination `{wanted}` in {}", args.file.config.display());
+        tell!("error: there is no destination `{wanted}` in {}", args.file.config.display());
         return Err(Exit::Usage);
     }
     runtime()?.block_on(all(args, config))
@@ -50,7 +51,10 @@ async fn all(args: &SetupArgs, config: Config) -> Result<Exit, Exit> {
             }
             DestinationConfig::OpenSearch(config_of) => {
                 let search = OpenSearch::build(*config_of, Clock::start());
-                let search = search.map_err(|error| failed(Exit::Usage, &error))?;
+                let search = search.map_err(|source| {
+                    let name = name.clone();
+                    not_started(&args.file, &AppError::OpenSearch { name, source })
+                })?;
                 let routes = targets(&config.routes, id);
                 if !one(&name, &search, &routes, args.dry_run).await? {
                     exit = Exit::Partly;
@@ -81,7 +85,7 @@ async fn one(
 }
 
 fn unanswered(name: &DestinationName, error: &SetupError) -> Exit {
-    eprintln!("error: destination `{name}`: {}", Chain(error));
+    tell!("error: destination `{name}`: {}", Chain(error));
     match error {
         SetupError::Unreachable { .. } => Exit::Unavailable,
         SetupError::Refused { .. }
@@ -97,7 +101,7 @@ fn tell_problems(plan: &Plan, routes: &[Target]) -> bool {
     for problem in &plan.problems {
         let named = routes.iter().filter(|target| problem.routes.contains(&target.route));
         let named: Vec<_> = named.map(|target| target.name.as_str()).collect();
-        eprintln!("error: route {}: {}", named.join(", "), problem.error);
+        tell!("error: route {}: {}", named.join(", "), problem.error);
     }
     plan.problems.is_empty()
 }
@@ -117,7 +121,7 @@ fn told(outcome: &Outcome) -> bool {
             true
         }
         Err(error) => {
-            eprintln!("error: {kind} {name}: {}", Chain(error));
+            tell!("error: {kind} {name}: {}", Chain(error));
             false
         }
     }

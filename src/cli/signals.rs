@@ -1,7 +1,7 @@
 //! What signals ask of a daemon: the first one to drain, the second to stop at once.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::shutdown::Shutdown;
 
@@ -33,6 +33,7 @@ impl StopSignals {
     /// Passes them on for as long as the daemon runs.
     pub(super) async fn obey(mut self, shutdown: Shutdown) {
         self.next().await;
+        info!("a signal to stop: a second one stops at once");
         shutdown.drain();
         self.next().await;
         warn!("a second signal: stopping at once");

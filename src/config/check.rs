@@ -1,5 +1,7 @@
 //! Checks what no stage can check alone: what must be there, and what must fit together.
 
+use std::time::Duration;
+
 use serde::Deserialize as _;
 use serde::de::{self, Deserializer};
 use toml::Spanned;
@@ -8,11 +10,12 @@ use crate::dead_letter::DeadLettersConfig;
 use crate::event::{DestinationName, StreamName};
 use crate::route::{RouteTable, Way};
 use crate::telemetry::log;
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Period};
 
+use super::files;
 use super::problem::Locator;
 use super::route::{Known, routes};
-use super::{Config, DestinationConfig, File, Problem};
+use super::{Config, DestinationConfig, File, HttpConfig, Problem, ShutdownConfig};
 
 /// A page of 10 MiB takes some 24 MiB while it is parsed, and may take half of what replays of dead
 /// letters leave of the budget.
@@ -20,6 +23,9 @@ const LEAST_FETCH: usize = 56 << 20;
 
 /// Two bodies of the usual size: less would alternate between filling and sending.
 const LEAST_BODY: usize = 10 << 20;
+
+/// Who waits longer for a drain has more likely written another unit than was meant.
+const LONGEST_DEADLINE: Period = Period(Duration::from_secs(600));
 
 pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
     let mut warnings = Vec::new();
@@ -39,6 +45,8 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
                     `path = \"/var/lib/logweir/state.db\"`";
         return Err(at.whole(text));
     };
+    let written = file.destination.iter().map(|(name, config)| (name.as_str(), config));
+    files::check(&state.sqlite.path, written, at)?;
     let destinations: Vec<(DestinationName, DestinationConfig)> = file
         .destination
         .into_iter()
@@ -59,11 +67,7 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
         }
     }
     let dead_letters = dead_letters(file.dead_letters, at)?;
-    if !file.http.listen.ip().is_loopback() {
-        let listen = file.http.listen;
-        warnings
-            .push(format!("`http.listen = \"{listen}\"` shows status and metrics to the network"));
-    }
+    warnings.extend(unusual(&file.http, &file.shutdown));
     Ok(Config {
         streams,
         state: state.sqlite,
@@ -76,6 +80,18 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
         dead_letters,
         warnings,
     })
+}
+
+/// Settings that are legal, and rarely what was meant.
+fn unusual(http: &HttpConfig, shutdown: &ShutdownConfig) -> Vec<String> {
+    let (listen, deadline) = (http.listen, shutdown.deadline);
+    let open = format!("`http.listen = \"{listen}\"` shows status and metrics to the network");
+    let long = format!(
+        "`shutdown.deadline = \"{deadline}\"` is longer than anybody waits: systemd kills after \
+         `TimeoutStopSec`, ECS after `stopTimeout`, 2m at most. Raise that too, or write less"
+    );
+    let found = [(!listen.ip().is_loopback(), open), (deadline > LONGEST_DEADLINE, long)];
+    found.into_iter().filter_map(|(is_so, text)| is_so.then_some(text)).collect()
 }
 
 /// Reads `memory.fetch`.
@@ -98,6 +114,17 @@ fn at_least<'de, D: Deserializer<'de>>(
         return Err(de::Error::custom(text));
     }
     Ok(size)
+}
+
+/// Reads `shutdown.deadline`.
+pub(super) fn deadline<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Period, D::Error> {
+    let deadline = Period::deserialize(deserializer)?;
+    if deadline.0.is_zero() {
+        let text = "no time is left to deliver what was read, and every start would read it again: \
+                    write some, such as \"25s\"";
+        return Err(de::Error::custom(text));
+    }
+    Ok(deadline)
 }
 
 /// Reads `log.level`.

@@ -1,11 +1,17 @@
 //! What the environment adds to the file: `${VAR}` in its values, and `LOGWEIR_…` settings.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::{AddrParseError, SocketAddr};
 
 use serde::Deserialize;
 
+use super::problem::closest;
 use super::wording;
 use super::{File, HttpConfig, LogConfig, MemoryConfig, ShutdownConfig};
+
+/// How all that is set by a variable begins.
+const PREFIX: &str = "LOGWEIR_";
 
 /// Settings that a variable may override; `LOGWEIR_LOG_LEVEL` is `log.level`.
 const SETTINGS: [(&str, &str); 6] = [
@@ -17,17 +23,24 @@ const SETTINGS: [(&str, &str); 6] = [
     ("LOGWEIR_SHUTDOWN_DEADLINE", "shutdown.deadline"),
 ];
 
+/// Kubernetes tells every pod so where the services are; one called logweir is likely.
+const OF_KUBERNETES: [&str; 2] = ["LOGWEIR_SERVICE_", "LOGWEIR_PORT"];
+
 /// A `${VAR}` without a value.
 #[derive(Debug)]
 pub(super) struct Missing {
     /// Where it stands.
     pub(super) at: usize,
     name: String,
+    /// To nothing, which would be all of the value.
+    is_set: bool,
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the environment variable `{}` is not set; set it, or write the value", self.name)
+        let is = if self.is_set { "is empty, and so would be this" } else { "is not set" };
+        let name = &self.name;
+        write!(f, "the environment variable `{name}` {is}; set it, or write the value")
     }
 }
 
@@ -63,10 +76,14 @@ pub(super) fn fill_in(
             && let Some(name) = variable(rest)
         {
             let at = text.len() - rest.len();
-            let value = environment(name).ok_or_else(|| Missing { at, name: name.to_owned() })?;
+            let missing = |is_set| Missing { at, name: name.to_owned(), is_set };
+            let value = environment(name).ok_or_else(|| missing(false))?;
+            rest = rest.get(name.len() + 3..).unwrap_or_default();
+            if value.is_empty() && filled.ends_with('"') && rest.starts_with('"') {
+                return Err(missing(true));
+            }
             push_escaped(&mut filled, &value);
             variables.0.push((name.to_owned(), value));
-            rest = rest.get(name.len() + 3..).unwrap_or_default();
             continue;
         }
         let mut taken = c.len_utf8();
@@ -125,6 +142,15 @@ fn push_escaped(out: &mut String, value: &str) {
     }
 }
 
+/// Text as a value that is read back as it is, whatever is in it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut escaped = String::new();
+    push_escaped(&mut escaped, text);
+    // What looks like a variable must not be filled in.
+    format!("\"{}\"", escaped.replace("${", "\\u0024{"))
+}
+
 /// The tables that hold overridable settings.
 #[derive(Deserialize)]
 struct Settings {
@@ -177,6 +203,35 @@ pub(super) fn override_settings(
         shutdown.deadline = settings.shutdown.deadline;
     }
     Ok(())
+}
+
+/// Where to listen, as a variable has it.
+pub(super) fn listen(
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Option<SocketAddr>, String> {
+    let name = "LOGWEIR_HTTP_LISTEN";
+    let Some(value) = environment(name) else { return Ok(None) };
+    value.parse().map(Some).map_err(|error: AddrParseError| {
+        format!("{name}: {}", wording::plain(&error.to_string(), &format!("{value:?}")))
+    })
+}
+
+/// What of the variables that are `set` is called as our settings are, but is none: most likely one
+/// that was misspelt. `read` are those that were asked for.
+pub fn unread(set: impl Iterator<Item = String>, read: &BTreeSet<String>) -> Vec<String> {
+    let is_ours = |name: &String| {
+        let is_other = OF_KUBERNETES.iter().any(|prefix| name.starts_with(prefix));
+        name.starts_with(PREFIX) && !is_other && !read.contains(name)
+    };
+    let warning = |name: String| {
+        let known = read.iter().filter_map(|name| name.strip_prefix(PREFIX));
+        let hint = match closest(name.strip_prefix(PREFIX).unwrap_or_default(), known) {
+            Some(best) => format!("did you mean `{PREFIX}{best}`?"),
+            None => "nothing reads it".to_owned(),
+        };
+        format!("the environment variable `{name}` is no setting; {hint}")
+    };
+    set.filter(is_ours).map(warning).collect()
 }
 
 /// Names the variable that the error is about.

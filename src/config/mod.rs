@@ -5,6 +5,8 @@
 
 mod check;
 mod environment;
+mod files;
+mod place;
 mod problem;
 mod route;
 mod wording;
@@ -28,6 +30,8 @@ use crate::units::{ByteSize, Period};
 
 use self::route::RouteConfig;
 
+pub use self::environment::{quoted, unread};
+pub use self::place::place;
 pub use self::problem::Problem;
 
 /// The file as it is written.
@@ -85,6 +89,39 @@ impl Default for HttpConfig {
     }
 }
 
+impl HttpConfig {
+    /// Reads where the daemon of a file listens; whatever else is in the file need not be right.
+    ///
+    /// # Errors
+    /// With file, line and remedy.
+    pub fn load(
+        path: &Path,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct OnlyHttp {
+            #[serde(default)]
+            http: HttpConfig,
+        }
+        if let Some(listen) = environment::listen(&environment).map_err(Problem::environment)? {
+            return Ok(Self { listen });
+        }
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Problem::unreadable(path, &source))?;
+        // Variables that are not there are mostly those of secrets, which are not asked for.
+        let forgiving = |name: &str| {
+            environment(name).filter(|value| !value.is_empty()).or_else(|| Some(name.to_owned()))
+        };
+        let file = path.display().to_string();
+        let at = problem::Locator { file: &file, text: &text };
+        let (filled, variables) = environment::fill_in(&text, forgiving)
+            .map_err(|missing| at.value(missing.at, &missing.to_string()))?;
+        let at = problem::Locator { file: &file, text: &filled };
+        let only: Result<OnlyHttp, _> = toml::from_str(&filled);
+        only.map(|only| only.http).map_err(|error| at.syntax(&error).hiding(&variables))
+    }
+}
+
 /// `[log]`: what the daemon writes to stderr.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -127,7 +164,8 @@ pub struct MemoryConfig {
 impl Default for MemoryConfig {
     fn default() -> Self {
         // A page of 10 MiB needs ~24 MiB while it is parsed, and may take half. The other half is 1
-        // MiB for each of 32 shards; beyond, each adds its own. Six bodies of 5 MiB: four under way, and one open in each of two encoders.
+        // MiB for each of 32 shards; beyond, each adds its own. Six bodies of 5 MiB: four under
+        // way, and one open in each of two encoders.
         Self { fetch: ByteSize(64 << 20), body: ByteSize(32 << 20) }
     }
 }
@@ -137,6 +175,7 @@ impl Default for MemoryConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
     /// After SIGTERM, how long events may take to get their fates.
+    #[serde(deserialize_with = "check::deadline")]
     pub deadline: Period,
 }
 
@@ -197,7 +236,7 @@ impl Config {
     ) -> Result<Self, Problem> {
         let at = problem::Locator { file: name, text };
         let (filled, variables) = environment::fill_in(text, &environment)
-            .map_err(|missing| at.problem(missing.at, missing.to_string()))?;
+            .map_err(|missing| at.value(missing.at, &missing.to_string()))?;
         // Variables add no lines, so places in the one text are places in the other.
         let at = problem::Locator { file: name, text: &filled };
         let config = Self::check(&at, environment);

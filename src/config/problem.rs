@@ -49,10 +49,15 @@ pub(super) struct Locator<'a> {
 impl Locator<'_> {
     /// A problem at an offset.
     pub(super) fn problem(&self, offset: usize, text: impl Into<String>) -> Problem {
+        Problem { place: self.place(offset), text: text.into() }
+    }
+
+    /// An offset as people read it.
+    pub(super) fn place(&self, offset: usize) -> String {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Problem { place: format!("{}:{line}:{column}", self.file), text: text.into() }
+        format!("{}:{line}:{column}", self.file)
     }
 
     /// A problem of the whole file.
@@ -67,15 +72,20 @@ impl Locator<'_> {
         let hint = nearest(&message).unwrap_or_default();
         let found = self.text.get(start..end).unwrap_or_default();
         let text = wording::plain(&message, found);
-        let key = self.key_before(start).filter(|key| !text.contains(&format!("`{key}`")));
-        let key = key.map_or_else(String::new, |key| format!("`{key}`: "));
-        self.problem(start, format!("{key}{text}{hint}"))
+        self.value(start, &format!("{text}{hint}"))
     }
 
-    /// The key whose value begins at `offset`.
+    /// A problem of the value at an offset, by its key.
+    pub(super) fn value(&self, offset: usize, text: &str) -> Problem {
+        let key = self.key_before(offset).filter(|key| !text.contains(&format!("`{key}`")));
+        let key = key.map_or_else(String::new, |key| format!("`{key}`: "));
+        self.problem(offset, format!("{key}{text}"))
+    }
+
+    /// The key whose value, or the text in its quotes, begins at `offset`.
     fn key_before(&self, offset: usize) -> Option<&str> {
         let before = self.text.get(..offset)?.rsplit('\n').next()?;
-        let before = before.trim_end().strip_suffix('=')?.trim_end();
+        let before = before.trim_end_matches('"').trim_end().strip_suffix('=')?.trim_end();
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         before.rsplit(|c| !is_part(c)).next().filter(|key| !key.is_empty())
     }

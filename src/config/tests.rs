@@ -67,7 +67,7 @@ fn each_mistake_is_named_with_its_line_and_remedy() {
         (
             "${SEARCH_PASSWORD}",
             "${SEARCH_PASS}",
-            "logweir.toml:10:46: the environment variable `SEARCH_PASS` is not set",
+            "logweir.toml:10:46: `password`: the environment variable `SEARCH_PASS` is not set",
         ),
         ("[stream.central]\nregion = \"eu-west-1\"", "", "add a table `[stream.NAME]`"),
         ("${srcaddr}", "${srcadr}", "srcaddr"),
@@ -97,4 +97,81 @@ fn the_environment_overrides_settings() {
     });
     let text = wrong.unwrap_err().to_string();
     assert!(text.contains("LOGWEIR_MEMORY_FETCH") && text.contains("lots"), "{text}");
+}
+
+#[test]
+fn a_variable_that_is_empty_is_named_with_its_key_where_it_would_be_the_whole_value() {
+    let parse = |text: &str| {
+        let empty = |name: &str| (name == "EMPTY").then(String::new);
+        Config::parse("logweir.toml", text, |name| empty(name).or_else(|| environment(name)))
+    };
+    let secret = GOOD.replace("${SEARCH_PASSWORD}", "${EMPTY}");
+    let text = parse(&secret).unwrap_err().to_string();
+    assert!(text.starts_with("logweir.toml:10:46: `password`: "), "{text}");
+    assert!(text.contains("`EMPTY` is empty"), "{text}");
+    let url = GOOD.replace("https://search.example.com", "${EMPTY}");
+    let text = parse(&url).unwrap_err().to_string();
+    assert!(text.contains("`url`: ") && text.contains("`EMPTY`"), "{text}");
+    // Part of a value may well be nothing.
+    parse(&GOOD.replace("/var/lib/logweir", "${EMPTY}/var/lib/logweir")).unwrap();
+}
+
+#[test]
+fn what_is_written_by_us_is_read_back_whatever_is_in_it() {
+    for path in
+        ["/tmp/a b", "/tmp/it's \"so\"", "/c:\\temp\\n", "/${HOME}/größe", "/\\${A}\n\t\u{7f}"]
+    {
+        let text = GOOD.replace("\"/var/lib/logweir/state.db\"", &quoted(path));
+        let config = Config::parse("logweir.toml", &text, environment).unwrap();
+        assert_eq!(config.state.path.to_str(), Some(path), "{text}");
+    }
+}
+
+#[test]
+fn no_file_is_written_by_two_parts_of_the_daemon() {
+    let with = |tables: &str| {
+        let text = GOOD
+            .replace("[[route]]\nname = \"flow\"", &format!("{tables}[[route]]\nname = \"flow\""));
+        Config::parse("logweir.toml", &text, environment).map_err(|problem| problem.to_string())
+    };
+    let file =
+        |name: &str, path: &str| format!("[destination.{name}.sqlite]\npath = \"{path}\"\n\n");
+    let two = file("one", "docs/a.db") + &file("two", "./docs/a.db");
+    let text = with(&two).unwrap_err();
+    for part in ["logweir.toml:", "`one`", "`two`", "docs/a.db"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let text = with(&file("one", "/var/lib/logweir/./state.db")).unwrap_err();
+    assert!(text.contains("`one`") && text.contains("the file of the state"), "{text}");
+    with(&(file("one", "docs/a.db") + &file("two", "docs/b.db"))).unwrap();
+}
+
+#[test]
+fn a_variable_that_is_called_like_a_setting_and_is_none_is_told_with_the_nearest() {
+    let read =
+        ["LOGWEIR_LOG_LEVEL", "LOGWEIR_CONFIG", "SEARCH_PASSWORD", "LOGWEIR_SEARCH_PASSWORD"];
+    let read = read.map(str::to_owned).into();
+    let unread = |name: &str| unread([name.to_owned()].into_iter(), &read);
+    let told = unread("LOGWEIR_LOG_LEVL");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("`LOGWEIR_LOG_LEVL`"), "{told:?}");
+    assert!(told[0].contains("did you mean `LOGWEIR_LOG_LEVEL`?"), "{told:?}");
+    assert!(unread("LOGWEIR_FACTS")[0].ends_with("nothing reads it"));
+    for known in ["LOGWEIR_CONFIG", "LOGWEIR_SEARCH_PASSWORD", "HOME", "LOGWEIR_SERVICE_HOST"] {
+        assert!(unread(known).is_empty(), "{known}");
+    }
+    assert!(unread("LOGWEIR_PORT_9598_TCP_ADDR").is_empty(), "Kubernetes sets it for a service");
+}
+
+#[test]
+fn a_deadline_that_nobody_can_mean_is_told() {
+    let with = |deadline: &str| {
+        let text = format!("{GOOD}\n[shutdown]\ndeadline = \"{deadline}\"\n");
+        Config::parse("logweir.toml", &text, environment).map_err(|problem| problem.to_string())
+    };
+    let text = with("0s").unwrap_err();
+    assert!(text.contains("`deadline`: ") && text.contains("\"25s\""), "{text}");
+    assert!(with("10m").unwrap().warnings.is_empty());
+    let warnings = with("25h").unwrap().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("TimeoutStopSec"), "{warnings:?}");
 }

@@ -226,7 +226,8 @@ impl LetterStore {
         Ok(letters)
     }
 
-    /// Shows them one after the other for as long as `show` goes on; a letter of an undecodable record may take 13 MiB.
+    /// Shows them one after the other for as long as `show` goes on; a letter of an undecodable
+    /// record may take 13 MiB.
     ///
     /// # Errors
     /// As `list_blocking`.

@@ -7,3 +7,4 @@ pub mod ledger;
 pub mod log_group;
 mod report;
 pub mod session;
+mod shell;

@@ -13,6 +13,7 @@ use crate::route::Way;
 use crate::telemetry::ledger_metrics::Names;
 
 use super::session::Report;
+use super::shell;
 
 impl Report {
     fn names(&self) -> Names {
@@ -57,14 +58,17 @@ impl Report {
             "abandoned": by_destination(&|id| json!(accounts.abandoned_at(id))),
             "in_flight": by_destination(&|id| json!(accounts.in_flight(id))),
             "parse_errors": accounts.parse_errors.values().sum::<u64>(),
+            "generated": self.generated,
             "missing": self.reconciliation.missing,
             "doubled": self.reconciliation.doubled,
+            "unexpected": self.reconciliation.unexpected,
             "seconds": self.seconds,
+            "cut_short": self.outcome == Outcome::CutShort,
             "identity_holds": self.holds(),
         })
     }
 
-    /// The reconciliation table, and what to look at next.
+    /// The reconciliation table, and what to look at next in the folder that is kept.
     #[must_use]
     pub fn table(&self, kept: Option<&Path>) -> String {
         let mut out = String::new();
@@ -191,15 +195,17 @@ fn nested(
 }
 
 fn write_next(out: &mut String, folder: &Path) -> std::fmt::Result {
-    let folder = folder.display();
+    let path = |name: &str| shell::word(&folder.join(name).to_string_lossy());
+    let (documents, config) = (path("documents.db"), path("logweir.toml"));
+    let logweir = shell::program();
     writeln!(
         out,
         "\nLook around: rejected outbound flows, the most frequent CloudTrail events, dead letters\n  \
-         sqlite3 {folder}/documents.db \"SELECT document ->> '$.dstport' AS port, count(*) FROM \
+         sqlite3 {documents} \"SELECT document ->> '$.dstport' AS port, count(*) FROM \
          documents WHERE index_name LIKE 'vpc-flowlogs-%' AND document ->> '$.action' = 'REJECT' \
          AND document ->> '$.srcaddr' LIKE '10.%' GROUP BY 1 ORDER BY 2 DESC LIMIT 10\"\n  \
-         sqlite3 {folder}/documents.db \"SELECT document ->> '$.eventName' AS event, count(*) FROM \
+         sqlite3 {documents} \"SELECT document ->> '$.eventName' AS event, count(*) FROM \
          documents WHERE index_name LIKE 'cloudtrail-%' GROUP BY 1 ORDER BY 2 DESC LIMIT 10\"\n  \
-         logweir dead-letter list --config {folder}/logweir.toml"
+         {logweir} dead-letter list --config {config}"
     )
 }

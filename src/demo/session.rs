@@ -10,7 +10,7 @@ use aws_sdk_kinesis::config::Credentials;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::app::{App, AppError, Outcome};
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, quoted};
 use crate::dead_letter::sqlite::{Filter, LetterStoreError};
 use crate::event::{DestinationId, RouteId, Timestamp};
 use crate::shutdown::Shutdown;
@@ -20,6 +20,19 @@ use super::endpoint::Endpoint;
 use super::generator::{Generator, GeneratorOptions};
 use super::ledger::{FoundDocument, FoundLetter, Ledger, Reconciliation};
 use super::log_group::{EDGE_FLOW_FORMAT, LogGroup};
+
+/// Every file that a demo, or a daemon with its configuration, writes into its folder. The names of
+/// the first three are in that configuration.
+pub const FILES: [&str; 8] = [
+    "logweir.toml",
+    "state.db",
+    "documents.db",
+    "state.db-wal",
+    "state.db-shm",
+    "state.db.lock",
+    "documents.db-wal",
+    "documents.db-shm",
+];
 
 /// What the demo is asked for.
 #[derive(Clone, Debug)]
@@ -124,17 +137,18 @@ pub struct Feed {
     stop: AtomicBool,
 }
 
-/// The configuration that the demo runs with.
+/// The configuration that the demo runs with; `folder` is in UTF-8.
 #[must_use]
 pub fn config_text(folder: &Path, endpoint: &str, listen: &str) -> String {
-    let (state, documents) = (folder.join("state.db"), folder.join("documents.db"));
-    let (state, documents) = (state.display(), documents.display());
+    let path = |name: &str| quoted(&folder.join(name).to_string_lossy());
+    let (state, documents) = (path("state.db"), path("documents.db"));
+    let (listen, endpoint) = (quoted(listen), quoted(endpoint));
     let mut text = format!(
-        "[http]\nlisten = \"{listen}\"\n\n\
-         [stream.{stream}]\nregion = \"{region}\"\nendpoint = \"{endpoint}\"\n\n\
-         [state.sqlite]\npath = \"{state}\"\nephemeral = true\n\n\
+        "[http]\nlisten = {listen}\n\n\
+         [stream.{stream}]\nregion = \"{region}\"\nendpoint = {endpoint}\n\n\
+         [state.sqlite]\npath = {state}\nephemeral = true\n\n\
          # So low that the demo has documents that are refused.\n\
-         [destination.search.sqlite]\npath = \"{documents}\"\nmax_document = \"1MiB\"\n",
+         [destination.search.sqlite]\npath = {documents}\nmax_document = \"1MiB\"\n",
         stream = Endpoint::STREAM,
         region = Endpoint::REGION,
     );

@@ -206,8 +206,9 @@ impl Source {
         now
     }
 
-    /// At `at`, or when a shard fails as if the stream had changed, lists shards and leases, makes the leases that are missing, and tells which
-    /// shards may be read. Cancel safe: the next sync goes on where this one was.
+    /// At `at`, or when a shard fails as if the stream had changed, lists shards and leases, makes
+    /// the leases that are missing, and tells which shards may be read. Cancel safe: the next sync
+    /// goes on where this one was.
     async fn sync(&self, stream: &Stream, at: Moment) -> Result<(Plan, Vec<Lease>), StepError> {
         tokio::select! {
             () = tokio::time::sleep_until(stream.clock.instant(at)) => {}

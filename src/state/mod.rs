@@ -4,7 +4,8 @@
 //! answered (letters, new leases) is committed with `synchronous=FULL`; checkpoints are committed
 //! with `NORMAL`: a power cut may take the last ones back, and going back is safe.
 //!
-//! A file that is not ours, newer than this build, or damaged is refused and left as it is.
+//! A file that is not ours, newer than this build, or damaged is refused and left as it is. An empty
+//! one is taken for a new one, with a warning: what truncated it may have taken checkpoints away.
 
 mod config;
 mod error;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
+use tracing::warn;
 
 pub use self::config::SqliteConfig;
 pub use self::error::StateError;
@@ -216,6 +218,13 @@ fn prepare(path: &Path, ephemeral: bool) -> Result<Lock, StateError> {
         Refused::Held(holder) => StateError::Locked { path: path.to_owned(), holder },
         Refused::Io(source) => unusable(remedy(&source), source),
     })?;
+    if path.metadata().is_ok_and(|file| file.len() == 0) {
+        warn!(
+            path = %path.display(),
+            "the state file is there and empty: checkpoints and dead letters, if it ever had some, \
+             are gone; streams are read from their `start` again"
+        );
+    }
     // Made here rather than by SQLite, whose -wal and -shm files take the mode of this one: a
     // letter may hold anything that is in a log.
     let mut options = OpenOptions::new();

@@ -26,10 +26,20 @@ pub enum LogError {
         source: ParseError,
     },
     /// A word in the filter.
-    #[error("`{part}` is no log level: write error, warn, info, debug, trace or off")]
+    #[error(
+        "`{part}` is no log level: write error, warn, info, debug, trace or off, or a filter such as \"info,logweir::kinesis=debug\""
+    )]
     Unknown {
         /// The word.
         part: String,
+    },
+    /// No word where there should be one.
+    #[error(
+        "a log level is missing in \"{level}\": write one such as \"info\", or a filter such as \"info,logweir::kinesis=debug\""
+    )]
+    Missing {
+        /// What was given.
+        level: String,
     },
     /// A log is there already.
     #[error("could not set up the log")]
@@ -80,14 +90,34 @@ pub fn check(level: &str) -> Result<(), LogError> {
 }
 
 fn parse(level: &str) -> Result<EnvFilter, LogError> {
-    // The filter would take a level that does not exist for the name of a module, and be silent.
-    let is_unknown =
-        |part: &&str| !part.contains(['=', ':', '[']) && part.parse::<LevelFilter>().is_err();
-    if let Some(part) = level.split(',').map(str::trim).find(is_unknown) {
-        return Err(LogError::Unknown { part: part.to_owned() });
+    for part in level.split(',').map(str::trim) {
+        if part.is_empty() {
+            return Err(LogError::Missing { level: level.to_owned() });
+        }
+        if !is_understood(part) {
+            return Err(LogError::Unknown { part: part.to_owned() });
+        }
     }
     let parsed = EnvFilter::try_new(level);
     parsed.map_err(|source| LogError::Level { level: level.to_owned(), source })
+}
+
+/// Stricter than the filter, which takes a level that does not exist for the name of a module, and
+/// nothing for a level, and then is silent.
+fn is_understood(part: &str) -> bool {
+    let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
+    let is_module = |text: &str| {
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
+        !text.is_empty() && text.chars().all(is_legal)
+    };
+    // Spans and their fields; what is between the brackets may hold anything, commas too.
+    if part.contains(['[', '{', '}', ']']) {
+        return true;
+    }
+    match part.split_once('=') {
+        Some((module, level)) => is_module(module) && is_level(level),
+        None => is_level(part) || (part.contains("::") && is_module(part)),
+    }
 }
 
 #[cfg(test)]
@@ -96,11 +126,22 @@ mod tests {
 
     #[test]
     fn a_level_that_does_not_exist_is_refused_rather_than_taken_for_a_module() {
-        for right in ["info", "OFF", "info,logweir::kinesis=debug", "warn, logweir::encode"] {
+        let spans = "warn,logweir[batch{to=search}]=trace";
+        let module = "warn, logweir::encode";
+        for right in ["info", "OFF", "info,logweir::kinesis=debug", module, "hyper=off", spans] {
             assert!(check(right).is_ok(), "{right}");
         }
-        for wrong in ["loud", "info,verbose", "logweir=loud"] {
-            assert!(check(wrong).is_err(), "{wrong}");
+        for wrong in ["loud", "info,verbose", "logweir=loud", "logweir::kinesis=", "=debug"] {
+            let error = check(wrong).unwrap_err().to_string();
+            assert!(error.contains("\"info,logweir::kinesis=debug\""), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_filter_with_a_level_left_out_is_refused_with_an_example() {
+        for wrong in ["", "info,", "nonsense=,,", ",", "info,,logweir=debug"] {
+            let error = check(wrong).unwrap_err().to_string();
+            assert!(error.contains("such as"), "{wrong}: {error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Finds the facts: real data of others, which is not part of this repository.
 //!
-//! Where it is not found a test says so and passes; `tests/run` counts those below its table.
+//! Where it is not found a test says so and passes; `tests/run` counts it as skipped.
 
 use std::path::PathBuf;
 use std::{env, fs};

@@ -69,3 +69,19 @@ async fn what_cannot_be_meant_is_told() {
     let (code, said) = small.ask(&["leases", "accept-gap"]).await;
     assert_eq!((code, said.as_str()), (Some(0), "no possible gaps\n"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_state_file_is_used_with_a_warning_of_what_is_gone() {
+    let small = Small::new(&route("app", "/app/*", "json")).await;
+    let warning = "the state file is there and empty";
+    for (is_empty, warns) in [(false, false), (true, true), (false, false)] {
+        if is_empty {
+            std::fs::write(small.path("state.db"), "").unwrap();
+        }
+        let (daemon, _) = small.daemon_that_listens().await;
+        stop(daemon).await;
+        let said = std::fs::read_to_string(small.path("daemon.log")).unwrap();
+        assert_eq!(said.contains(warning), warns, "{said}");
+        assert!(!warns || (said.contains("WARN") && said.contains("dead letters")), "{said}");
+    }
+}

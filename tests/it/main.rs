@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     reason = "a test may panic: that is how it fails"
 )]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test says what it found")]
 
 mod aggregates;
 mod alerts;
@@ -27,6 +28,7 @@ mod setup;
 mod kinesis_source;
 mod facts_documents;
 mod small;
+mod suites;
 mod systemd;
 mod templates;
 mod tidy;

@@ -26,3 +26,19 @@ fn output_without_room_is_a_failure_that_is_told() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("error: could not write the output: "), "{said}");
 }
+
+/// As when a supervisor that read it has gone, or the disk of its log is full.
+#[test]
+fn an_error_that_nobody_can_read_has_its_exit_code_all_the_same() {
+    for words in [&["validate", "--config", "nowhere.toml"][..], &["setup", "--config", "nowhere"]]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        for stderr in [Stdio::from(writer), Stdio::from(full)] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
+            let status = command.args(words).stderr(stderr).status().unwrap();
+            assert_eq!(status.code(), Some(64), "{words:?}");
+        }
+    }
+}

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// Production lines a file may have; its unit tests do not count.
 const MAX_LINES: usize = 500;
 
+/// Columns of a comment: the 100 of rustfmt, and a word that would be alone on the next line.
+const MAX_COLUMNS: usize = 110;
+
 /// Names that say nothing about what a module is for.
 const REFUSED_NAMES: [&str; 8] =
     ["utils", "common", "helpers", "misc", "types", "manager", "processor", "handler"];
@@ -57,6 +60,20 @@ fn files_are_short_and_say_why_they_exist() {
         let stem = file.file_stem().unwrap().to_str().unwrap();
         if REFUSED_NAMES.contains(&stem) {
             broken.push(format!("{}: the name says nothing", file.display()));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// rustfmt sees to the code, and leaves comments as they are.
+#[test]
+fn comments_fit_into_a_window() {
+    let mut broken = Vec::new();
+    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+        for (index, line) in read(&file).lines().enumerate() {
+            if line.trim_start().starts_with("//") && line.chars().count() > MAX_COLUMNS {
+                broken.push(format!("{}:{}", file.display(), index + 1));
+            }
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");

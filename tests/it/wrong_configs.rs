@@ -58,11 +58,13 @@ const CASES: &[Case] = &[
     (STATE, "ephemeral = true", "`path` is missing"),
     (STATE, "path = \"state.db\"\nephemeral = \"yes\"", "true or false"),
     (STATE, "path = \"state.db\"\n[shutdown]\ndeadline = 25", "\"30s\""),
+    (STATE, "path = \"state.db\"\n[shutdown]\ndeadline = \"0s\"", "\"25s\""),
     (STATE, "path = \"state.db\"\n[memory]\nfetch = \"64 megs\"", "\"64MiB\""),
     (STATE, "path = \"state.db\"\n[memory]\nfetch = \"1MiB\"", "56MiB or more"),
     (STATE, "path = \"state.db\"\n[memory]\nbody = 0", "10MiB or more"),
     (STATE, "path = \"state.db\"\n[http]\nlisten = \"localhost\"", "127.0.0.1:9598"),
     (STATE, "path = \"state.db\"\n[log]\nlevel = \"loud\"", "debug"),
+    (STATE, "path = \"state.db\"\n[log]\nlevel = \"nonsense=,,\"", "logweir::kinesis=debug"),
     (STATE, "path = \"state.db\"\n[log]\nformat = \"xml\"", "`json`"),
     (STATE, "path = \"state.db\"\n[dead_letters]\nmax_age = \"0d\"", "leave it out"),
     (STATE, "path = \"state.db\"\n[dead_letters]\nmax_size = 0", "leave it out"),
@@ -105,9 +107,16 @@ const CASES: &[Case] = &[
         "[destination.file.sqlite]\npath = \"a.db\"\nmax_document = \"1KiB\"\n[destination.search.opensearch]",
         "64KiB or more",
     ),
+    (
+        "[destination.search.opensearch]",
+        "[destination.file.sqlite]\npath = \"/var/lib/./logweir/state.db\"\n[destination.search.opensearch]",
+        "the file of the state",
+    ),
     // Secrets.
     (AUTH, "auth.basic = { user = \"logweir\", password = 7007007 }", "text in quotes"),
     (AUTH, "auth.basic = { user = \"logweir\", password = \"${SEARCH_PASS}\" }", "is not set"),
+    (AUTH, "auth.basic = { user = \"logweir\", password = \"${EMPTY}\" }", "`EMPTY` is empty"),
+    (AUTH, "auth.basic = { user = \"logweir\", password = \"\" }", "a secret is empty"),
     (AUTH, "timeout = \"${SEARCH_PASSWORD}\"", "`${SEARCH_PASSWORD}` is not a length of time"),
     // Routes.
     (REST, "name = \"flow\"", "a name of its own"),
@@ -157,6 +166,9 @@ const VARIABLES: &[(&str, &str, &str)] = &[
     ("LOGWEIR_MEMORY_FETCH", "lots", "64MiB"),
     ("LOGWEIR_MEMORY_BODY", "1MiB", "10MiB or more"),
     ("LOGWEIR_LOG_LEVEL", "loud", "debug"),
+    ("LOGWEIR_LOG_LEVEL", "nonsense=,,", "logweir::kinesis=debug"),
+    ("LOGWEIR_LOG_LEVEL", "", "such as \"info\""),
+    ("LOGWEIR_SHUTDOWN_DEADLINE", "0s", "\"25s\""),
     ("LOGWEIR_HTTP_LISTEN", "everywhere", "127.0.0.1:9598"),
 ];
 
@@ -212,20 +224,49 @@ fn each_wrong_file_is_answered_with_one_error_that_says_where_what_and_what_to_d
     golden(&answers);
 }
 
-/// The files that a configuration names are read when the daemon starts.
+#[test]
+fn a_misspelt_setting_of_the_environment_is_a_warning_that_names_the_right_one() {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sqlite.toml");
+    let mut validate = command(Path::new("/"), &["validate", "--config", config]);
+    let answer = validate.env("LOGWEIR_LOG_LEVL", "debug").output().unwrap();
+    let text = String::from_utf8(answer.stdout).unwrap();
+    assert_eq!(answer.status.code(), Some(0), "{text}");
+    let warning = "warning: the environment variable `LOGWEIR_LOG_LEVL` is no setting; ";
+    assert!(text.contains(&format!("{warning}did you mean `LOGWEIR_LOG_LEVEL`?\n")), "{text}");
+}
+
+/// The files that a configuration names are read when the daemon starts: missing, no files, empty.
 fn without_its_password_file(folder: &Path) -> String {
     let text = BASE
         .replace(STATE, "path = \"state.db\"\nephemeral = true\n[http]\nlisten = \"127.0.0.1:0\"")
         .replace("/run/secrets/", "secrets/");
     std::fs::write(folder.join("logweir.toml"), text).unwrap();
-    let answer = logweir(folder, &["run", "--config", "logweir.toml"]);
-    let text = String::from_utf8(answer.stderr).unwrap();
-    assert_eq!(answer.status.code(), Some(64), "{text}");
-    let error = text.lines().find(|line| line.starts_with("error: ")).unwrap();
-    for says in ["`search`", "password_file", "secrets/search-password"] {
-        assert!(error.contains(says), "{error} lacks {says}");
+    let secret = folder.join("secrets/search-password");
+    let mut answers = String::new();
+    for what in ["nothing", "a folder", "an empty file"] {
+        match what {
+            "a folder" => std::fs::create_dir_all(&secret).unwrap(),
+            "an empty file" => {
+                std::fs::remove_dir(&secret).unwrap();
+                std::fs::write(&secret, "").unwrap();
+            }
+            _ => {}
+        }
+        let errors = ["validate", "setup", "run"].map(|name| {
+            let answer = logweir(folder, &[name, "--config", "logweir.toml"]);
+            let text = String::from_utf8(answer.stderr).unwrap();
+            assert_eq!(answer.status.code(), Some(64), "{text}");
+            let error = text.lines().find(|line| line.starts_with("error: ")).unwrap();
+            for says in ["logweir.toml:", "`search`", "`password_file`", "secrets/search-password"]
+            {
+                assert!(error.contains(says), "{error} lacks {says}");
+            }
+            error.to_owned()
+        });
+        assert!(errors.iter().all(|error| *error == errors[0]), "{errors:#?}");
+        answers.push_str(&format!("    the file of the password is {what}\n{}\n\n", errors[0]));
     }
-    format!("    logweir run, without the file of the password\n{error}\n\n")
+    answers
 }
 
 fn error_of(answer: &Output) -> String {
@@ -247,7 +288,7 @@ fn logweir(folder: &Path, arguments: &[&str]) -> Output {
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
     command.args(arguments).current_dir(folder).env_remove("LOGWEIR_CONFIG");
-    command.env("SEARCH_PASSWORD", SECRET).env_remove("SEARCH_PASS");
+    command.env("SEARCH_PASSWORD", SECRET).env_remove("SEARCH_PASS").env("EMPTY", "");
     command
 }
 

@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     reason = "a test may panic: that is how it fails"
 )]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test says what it found")]
 
 mod alerts;
 mod bulk_answers;

@@ -164,8 +164,8 @@ struct Before {
     log: Vec<Value>,
 }
 
-/// Stops it by SIGTERM, with events in flight, while the stream goes on. It must leave nothing half done: all that it has
-/// read has arrived.
+/// Stops it by SIGTERM, with events in flight, while the stream goes on. It must leave nothing half
+/// done: all that it has read has arrived.
 async fn stop_in_the_middle(
     documents: &Documents,
     daemon: Daemon,

@@ -9,6 +9,7 @@ use crate::dead_letter::requests::{Order, Report, Requests, Standing};
 use crate::event::Timestamp;
 use crate::state::{Access, State, StateError};
 
+use super::super::output::tell;
 use super::super::signals::StopSignals;
 use super::super::{Exit, failed};
 
@@ -35,17 +36,17 @@ pub(super) async fn ask(
             () = tokio::time::sleep(LOOK) => {}
             () = signals.next() => {
                 requests.withdraw(number).await.map_err(unavailable)?;
-                eprintln!("withdrawn: what is on its way already is delivered or kept; nothing more is sent");
+                tell!("withdrawn: what is on its way already is delivered or kept; nothing more is sent");
                 return Err(Exit::Partly);
             }
         }
         let standing = requests.standing(number).await.map_err(unavailable)?;
         let Some(Standing { seen, report, ended, error }) = standing else {
-            eprintln!("error: the request is gone from the state file");
+            tell!("error: the request is gone from the state file");
             return Err(Exit::Unavailable);
         };
         if let Some(error) = error {
-            eprintln!("error: {error}");
+            tell!("error: {error}");
             return Err(Exit::Unavailable);
         }
         if ended {
@@ -58,7 +59,7 @@ pub(super) async fn ask(
             progress(&report);
         }
         if silence.is_new(seen) {
-            eprintln!(
+            tell!(
                 "no answer for {} s from {holder}: it may be stopped, or work on an earlier replay. \
                  The request waits for the next logweir that runs on this state file; Ctrl-C withdraws it",
                 SILENCE.as_secs()

@@ -281,6 +281,19 @@ pub enum BuildError {
     },
 }
 
+impl BuildError {
+    /// The key of the table whose value is at fault, where it is one.
+    #[must_use]
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Read { key, .. } | Self::EmptySecret { key, .. } => Some(key),
+            Self::ClientCertificate { .. } => Some("client_cert_file"),
+            Self::NoCertificates { .. } => Some("ca_file"),
+            Self::ApiKey | Self::Client { .. } => None,
+        }
+    }
+}
+
 /// The table as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

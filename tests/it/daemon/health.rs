@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use super::rig::{Rig, logweir};
+use super::rig::{Daemon, Rig, logweir};
 use crate::fake_bulk::{FakeBulk, Script, whole};
 
 const EVENTS: u64 = 2_000;
@@ -27,6 +27,7 @@ async fn a_stalled_destination_makes_a_daemon_unready_and_leaves_it_live() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     };
     assert!(text.contains("missing authentication"), "it says why: {text}");
+    assert_eq!(ready(&daemon).await, 0, "as a metric too");
     assert_eq!(daemon.get("/health/live").await, (200, "live\n".to_owned()));
     let (status, summary) = daemon.get("/health").await;
     let summary: Value = serde_json::from_str(&summary).unwrap();
@@ -46,9 +47,50 @@ async fn a_stalled_destination_makes_a_daemon_unready_and_leaves_it_live() {
     daemon.settled().await;
     assert_eq!(daemon.get("/health/ready").await, (200, "ready\n".to_owned()));
     assert_eq!(ask(daemon.address, &["--ready"]), (Some(0), "ready\n".to_owned()));
+    assert_eq!(ready(&daemon).await, 1);
     let address = daemon.address;
     daemon.stop("-TERM", Some(0)).await;
     assert_eq!(ask(address, &[]).0, Some(1), "a dead daemon is not live");
+}
+
+async fn ready(daemon: &Daemon) -> u64 {
+    let page = daemon.get("/metrics").await.1;
+    let value = page.lines().find_map(|line| line.strip_prefix("logweir_ready "));
+    value.unwrap_or_else(|| panic!("{page}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_needs_to_know_where_the_daemon_listens_and_nothing_else() {
+    let rig = Rig::start(10).await;
+    let daemon = rig.daemon().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("logweir.toml");
+    let rest =
+        "[stream.a]\nregoin = 1\n[destination.b.opensearch]\nauth.basic.password = \"${UNSET}\"";
+    std::fs::write(&file, format!("[http]\nlisten = \"{}\"\n{rest}", daemon.address)).unwrap();
+    let health = |listen: Option<SocketAddr>| {
+        let mut command = logweir();
+        command.args(["health", "--config"]).arg(&file);
+        command.envs(listen.map(|address| ("LOGWEIR_HTTP_LISTEN", address.to_string())));
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
+    };
+    assert_eq!(health(None), (Some(0), "live\n".to_owned()));
+    std::fs::write(&file, format!("[http]\nlisten = \"${{ADDRESS}}\"\n{rest}")).unwrap();
+    let (code, said) = health(None);
+    assert_eq!(code, Some(64), "{said}");
+    let wrong = "logweir.toml:2:10: `listen`: \"${ADDRESS}\" is not an address";
+    assert!(said.contains(wrong), "{said}");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(health(Some(daemon.address)), (Some(0), "live\n".to_owned()));
+
+    let address = daemon.address;
+    daemon.stop("-TERM", Some(0)).await;
+    let (code, said) = health(Some(address));
+    assert_eq!(code, Some(1), "{said}");
+    let start = format!("error: no logweir answers at {address}: is it running");
+    assert!(said.starts_with(&start) && said.contains("refused"), "{said}");
+    assert!(!said.contains("sending request"), "{said}");
 }
 
 /// Asks as a container check does.

@@ -1,0 +1,83 @@
+//! Whether all is ready, and why not: for `/health/ready`, the status page and `logweir_ready`.
+
+use std::sync::Arc;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGauge, Opts};
+
+use crate::dead_letter::sqlite::LetterStore;
+use crate::delivery::PoolStatus;
+use crate::destination::HoldReason;
+use crate::event::DestinationName;
+use crate::kinesis::{SourceHandle, SourceStatus};
+
+use super::View;
+
+/// What is asked whether it is ready.
+#[derive(Clone)]
+pub(super) struct Readiness {
+    sources: Vec<SourceHandle>,
+    letters: LetterStore,
+    pools: Vec<(DestinationName, Arc<PoolStatus>)>,
+}
+
+impl Readiness {
+    pub(super) fn of(view: &View) -> Self {
+        let View { sources, letters, pools, .. } = view;
+        Self { sources: sources.clone(), letters: letters.clone(), pools: pools.clone() }
+    }
+
+    /// What is not ready, and why; empty when all is.
+    pub(super) fn troubles(&self) -> Vec<String> {
+        let sources = self.sources.iter().flat_map(|source| of_source(&source.status()));
+        let letters = self.letters.trouble().map(|error| {
+            let remedy = HoldReason::DeadLetters.remedy();
+            format!("dead letters: what would become one waits, and its shard: {error}; {remedy}")
+        });
+        let pools = self.pools.iter().flat_map(|(name, status)| {
+            held(status).into_iter().map(move |held| format!("destination {name}: holds {held}"))
+        });
+        sources.chain(letters).chain(pools).collect()
+    }
+}
+
+fn of_source(source: &SourceStatus) -> Vec<String> {
+    let gaps = source.possible_gaps.iter().map(|gap| format!("possible gap: {}", gap.text));
+    let reasons = source.not_ready.iter().cloned().chain(gaps);
+    reasons.map(|reason| format!("stream {}: {reason}", source.stream)).collect()
+}
+
+/// What a destination holds back, and why.
+pub(super) fn held(status: &PoolStatus) -> Vec<String> {
+    let held = status.held().into_iter().map(|held| {
+        let (scope, reason, events) = (held.scope, held.reason, held.events);
+        let (error, remedy) = (held.error, held.remedy);
+        format!("{scope}: {reason}, {events} events wait: {error}; {remedy}")
+    });
+    held.collect()
+}
+
+/// The answer of `/health/ready` as a number.
+pub(super) struct ReadyMetric {
+    of: Readiness,
+    gauge: IntGauge,
+}
+
+impl ReadyMetric {
+    pub(super) fn new(of: Readiness) -> prometheus::Result<Self> {
+        let help = "1 when /health/ready answers 200, 0 when something is held back or stuck.";
+        Ok(Self { of, gauge: IntGauge::with_opts(Opts::new("logweir_ready", help))? })
+    }
+}
+
+impl Collector for ReadyMetric {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.gauge.set(i64::from(self.of.troubles().is_empty()));
+        self.gauge.collect()
+    }
+}
