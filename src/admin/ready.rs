@@ -43,8 +43,7 @@ impl Readiness {
 }
 
 fn of_source(source: &SourceStatus) -> Vec<String> {
-    let gaps = source.possible_gaps.iter().map(|gap| format!("possible gap: {}", gap.text));
-    let reasons = source.not_ready.iter().cloned().chain(gaps);
+    let reasons = source.not_ready.iter();
     reasons.map(|reason| format!("stream {}: {reason}", source.stream)).collect()
 }
 

@@ -8,7 +8,8 @@ use toml::Spanned;
 
 use crate::dead_letter::DeadLettersConfig;
 use crate::event::{DestinationName, StreamName};
-use crate::route::{RouteTable, Way};
+use crate::parse::Parser;
+use crate::route::{Route, RouteTable, Way};
 use crate::telemetry::log;
 use crate::units::{ByteSize, Period};
 
@@ -60,6 +61,7 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
             warnings.push(format!("no route leads to destination `{name}`"));
         }
     }
+    warnings.extend(trusting(&routes));
     for (name, config) in &destinations {
         if let DestinationConfig::OpenSearch(config) = config {
             let prefixed = |text| format!("destination `{}`: {text}", name.as_str());
@@ -149,6 +151,26 @@ fn dead_letters(
         return Err(at.problem(start, text));
     }
     Ok(limits)
+}
+
+/// Routes that take an event's own word for being of CloudTrail, and for its id.
+fn trusting(routes: &RouteTable) -> Vec<String> {
+    let trusts = |route: &Route| {
+        let takes = &route.takes;
+        let is_cloudtrail =
+            matches!(&route.way, Way::Send { parser, .. } if matches!(parser, Parser::CloudTrail));
+        is_cloudtrail && !takes.kinds.is_empty() && takes.log_groups.matches_all()
+    };
+    let trusting = routes.iter().map(|(_, route)| route).filter(|route| trusts(route));
+    let warning = |route: &Route| {
+        format!(
+            "route `{}`: with `kind` and without `log_group`, `parse = \"cloudtrail\"` takes the id \
+             of a document from any log line that looks like CloudTrail's, and one could hide \
+             another: write `parse = \"auto\"`, or add the trail's `log_group`",
+            route.name
+        )
+    };
+    trusting.map(warning).collect()
 }
 
 fn is_used(routes: &RouteTable, destination: usize) -> bool {

@@ -175,3 +175,18 @@ fn a_deadline_that_nobody_can_mean_is_told() {
     let warnings = with("25h").unwrap().warnings;
     assert!(warnings.len() == 1 && warnings[0].contains("TimeoutStopSec"), "{warnings:?}");
 }
+
+#[test]
+fn an_event_that_only_says_that_it_is_of_cloudtrail_is_not_trusted_without_a_word() {
+    let with = |condition: &str| {
+        let route = format!(
+            "[[route]]\nname = \"trail\"\n{condition}\nparse = \"cloudtrail\"\nto = [\"search\"]\n\
+             index = \"trail\"\n\n[[route]]\nname = \"rest\""
+        );
+        let text = GOOD.replacen("[[route]]\nname = \"rest\"", &route, 1);
+        Config::parse("logweir.toml", &text, environment).unwrap().warnings
+    };
+    let warnings = with("kind = \"cloudtrail\"");
+    assert!(warnings.len() == 1 && warnings[0].contains("`parse = \"auto\"`"), "{warnings:?}");
+    assert!(with("kind = \"cloudtrail\"\nlog_group = \"trails/*\"").is_empty());
+}

@@ -174,7 +174,8 @@ impl SourceHandle {
             Some((error, true)) => Some(format!("{shard}: {error}")),
             Some((_, false)) | None => None,
         });
-        let gaps = possible_gaps.iter().map(|gap| format!("{}: {}", gap.shard, gap.text));
+        let gaps =
+            possible_gaps.iter().map(|gap| format!("possible gap: {}: {}", gap.shard, gap.text));
         let not_ready = facts.problem.iter().cloned().chain(stuck).chain(gaps).collect();
         let shards = facts.shards.iter().map(|(shard, of)| ShardStatus {
             shard: shard.clone(),

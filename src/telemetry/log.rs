@@ -98,7 +98,9 @@ fn parse(level: &str) -> Result<EnvFilter, LogError> {
             return Err(LogError::Unknown { part: part.to_owned() });
         }
     }
-    let parsed = EnvFilter::try_new(level);
+    // At `info` the AWS library tells for each client whose access key it has found.
+    let quiet = if level.trim() == "info" { "info,aws_config=warn" } else { level };
+    let parsed = EnvFilter::try_new(quiet);
     parsed.map_err(|source| LogError::Level { level: level.to_owned(), source })
 }
 
