@@ -8,7 +8,7 @@ mod gunzip;
 mod subscription;
 
 pub use self::aggregate::user_records;
-pub(crate) use self::subscription::Text;
+pub(crate) use self::subscription::{ByName, Text};
 pub use self::subscription::{Decoded, Envelope, LogEvent};
 
 /// Why a record could not be decoded. The whole record is then one dead letter.

@@ -6,9 +6,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::event::Timestamp;
@@ -62,9 +64,9 @@ pub(super) fn read<'a>(
     decoded: &mut Decoded<'a>,
 ) -> Result<(), Undecodable> {
     let mut number = 0;
-    for wire in serde_json::Deserializer::from_str(text).into_iter::<WireEnvelope<'_>>() {
+    for wire in serde_json::Deserializer::from_str(text).into_iter::<ByName<WireEnvelope<'_>>>() {
         number += 1;
-        let wire = wire.map_err(|source| unreadable(number, source))?;
+        let ByName(wire) = wire.map_err(|source| unreadable(number, source))?;
         match wire.message_type.0.as_ref() {
             "DATA_MESSAGE" => {
                 let envelope = wire.into_envelope(user_record);
@@ -101,7 +103,7 @@ struct WireEnvelope<'a> {
     #[serde(borrow)]
     log_stream: Option<Text<'a>>,
     #[serde(borrow)]
-    log_events: Option<Vec<WireLogEvent<'a>>>,
+    log_events: Option<Vec<ByName<WireLogEvent<'a>>>>,
 }
 
 /// A message that is missing or no text makes the whole record undecodable: as a dead letter it
@@ -130,7 +132,7 @@ impl<'a> WireEnvelope<'a> {
             user_record,
             log_events: events
                 .into_iter()
-                .map(WireLogEvent::into_event)
+                .map(|ByName(event)| event.into_event())
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -204,5 +206,25 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             }
         }
         deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+/// A struct that is an object in JSON: serde's own reading also takes an array of the values alone,
+/// and would believe what no server means.
+pub(crate) struct ByName<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByName<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ByNameVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ByNameVisitor<T> {
+            type Value = ByName<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ByName<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(ByName)
+            }
+        }
+        deserializer.deserialize_map(ByNameVisitor(PhantomData))
     }
 }

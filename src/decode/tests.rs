@@ -197,6 +197,13 @@ fn an_envelope_without_what_makes_it_one_is_undecodable() {
         assert_eq!(label(text.as_bytes()), "envelope", "without {key}");
     }
     assert_eq!(label(event(r#"{"id":"1","message":null}"#).as_bytes()), "envelope");
+    assert_eq!(
+        label(event(r#"["1",5,"message",null]"#).as_bytes()),
+        "envelope",
+        "no list of values"
+    );
+    let list = gzip(br#"["DATA_MESSAGE","o","g","s",[]]"#);
+    assert_eq!(label(&list), "envelope");
     assert_eq!(label(event(r#"{"id":"1","message":{"a":1}}"#).as_bytes()), "envelope");
 }
 

@@ -15,6 +15,7 @@ mod demo;
 mod facts;
 mod facts_bulk_errors;
 mod fake_bulk;
+mod fuzz_samples;
 mod leases;
 mod opensearch;
 mod output;

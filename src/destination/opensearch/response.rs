@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::decode::ByName;
 use crate::destination::Verdict;
 use crate::event::Timestamp;
 
@@ -23,14 +24,14 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 #[derive(Deserialize)]
 struct BulkAnswer<'a> {
     #[serde(borrow)]
-    items: Vec<ItemAnswer<'a>>,
+    items: Vec<ByName<ItemAnswer<'a>>>,
 }
 
 #[derive(Deserialize)]
 struct ItemAnswer<'a> {
     // Some engines call every item by the operation that it became.
     #[serde(borrow, alias = "index")]
-    create: ItemResult<'a>,
+    create: ByName<ItemResult<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -49,9 +50,10 @@ pub fn read_items<'i>(
     body: &[u8],
     indices: impl Iterator<Item = &'i Arc<str>>,
 ) -> Result<Vec<Verdict>, serde_json::Error> {
-    let answer: BulkAnswer<'_> = serde_json::from_slice(body)?;
+    let ByName(answer): ByName<BulkAnswer<'_>> = serde_json::from_slice(body)?;
     let indices = indices.map(Some).chain(iter::repeat(None));
-    Ok(answer.items.iter().zip(indices).map(|(item, index)| verdict(&item.create, index)).collect())
+    let items = answer.items.iter().map(|ByName(item)| &item.create.0);
+    Ok(items.zip(indices).map(|(result, index)| verdict(result, index)).collect())
 }
 
 fn verdict(result: &ItemResult<'_>, index: Option<&Arc<str>>) -> Verdict {
@@ -171,6 +173,9 @@ mod tests {
             r#"{"errors":false,"items":[{"create":{"status":"201"}}]}"#,
             r#"{"errors":false,"items":[{"create":{"status":201}}"#,
             r#"{"errors":false,"items":[{"create":{"status":201}}]} trailing"#,
+            r#"[[{"create":{"status":201}}]]"#,
+            r#"{"items":[[{"status":201}]]}"#,
+            r#"{"items":[{"create":[201,null]}]}"#,
         ] {
             assert!(read(body).is_err(), "{body}");
         }
