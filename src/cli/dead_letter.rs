@@ -26,8 +26,9 @@ pub(super) enum DeadLetterCommand {
     /// destination that refused it: sending one twice changes nothing. A record that could not be
     /// decoded takes today's whole path. Ends with 1 when letters are left.
     ///
-    /// A daemon that runs does it beside its work, when asked by this command; Ctrl-C withdraws
-    /// what has not been sent. Without one, the command takes its place meanwhile.
+    /// A daemon that runs does it beside its work, when asked by this command, by the routes that it
+    /// runs with: restart it first when you have changed them. Ctrl-C withdraws the letters that it
+    /// has not taken up yet. Without a daemon, the command takes its place meanwhile.
     Replay(super::replay::ReplayArgs),
     /// Throw them away for good.
     Drop(DropArgs),

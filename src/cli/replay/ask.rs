@@ -36,7 +36,7 @@ pub(super) async fn ask(
             () = tokio::time::sleep(LOOK) => {}
             () = signals.next() => {
                 requests.withdraw(number).await.map_err(unavailable)?;
-                tell!("withdrawn: what is on its way already is delivered or kept; nothing more is sent");
+                tell!("withdrawn: the letters that the daemon has taken up already still come to their end; no more are taken up");
                 return Err(Exit::Partly);
             }
         }
