@@ -3,11 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use logweir::decode::user_records;
-use md5::Digest as _;
 use serde_json::Value;
 
 use crate::facts;
 use crate::fake_bulk::FakeBulk;
+use crate::kpl::aggregate;
 use crate::small::{Small, envelope, route, stop};
 
 #[test]
@@ -28,18 +28,6 @@ fn real_aggregates_come_apart_and_all_else_passes_through() {
         assert_eq!(found, expected, "{}", vector["name"]);
     }
     assert_eq!((taken_apart, vectors.len()), (3, 8));
-}
-
-fn aggregate(user_records: &[String]) -> Vec<u8> {
-    let field = |content: &[u8]| {
-        let mut field = vec![3 << 3 | 2];
-        prost::encoding::encode_varint(content.len() as u64, &mut field);
-        [field, content.to_vec()].concat()
-    };
-    let records = user_records.iter().map(|data| field(&field(data.as_bytes())));
-    let message: Vec<u8> = records.flatten().collect();
-    let digest = md5::Md5::digest(&message);
-    [&[0xf3, 0x89, 0x9a, 0xc2], &*message, digest.as_slice()].concat()
 }
 
 /// The numbers of the events that were sent since `requests` requests.

@@ -16,6 +16,7 @@ mod facts;
 mod facts_bulk_errors;
 mod fake_bulk;
 mod fuzz_samples;
+mod kpl;
 mod leases;
 mod opensearch;
 mod output;

@@ -1,9 +1,9 @@
 //! A checkpoint of logweir's is one that a worker of the Kinesis Client Library goes on from.
 
-use md5::Digest as _;
 use serde_json::Value;
 
 use crate::envelopes::{LogEvent, record};
+use crate::kpl::aggregate;
 use crate::rig::{Rig, route, stream};
 use crate::servers::{Kinesis, UserRecord, read_by_kcl};
 
@@ -66,22 +66,4 @@ fn checkpoint(rig: &Rig) -> (String, Option<u64>) {
         Some((number, within)) => (number.to_owned(), Some(within.parse().unwrap())),
         None => (checkpoint.to_owned(), None),
     }
-}
-
-/// As the Kinesis Producer Library writes it: each user record with the same partition key.
-fn aggregate(user_records: &[Vec<u8>]) -> Vec<u8> {
-    let field = |number: u64, content: &[u8]| {
-        let mut field = Vec::new();
-        prost::encoding::encode_varint(number << 3 | 2, &mut field);
-        prost::encoding::encode_varint(content.len() as u64, &mut field);
-        [field, content.to_vec()].concat()
-    };
-    let mut message = field(1, b"k");
-    for data in user_records {
-        // Field 1 is the place of the partition key in the table above.
-        let record = [&[1 << 3, 0], &*field(3, data)].concat();
-        message.extend(field(3, &record));
-    }
-    let digest = md5::Md5::digest(&message);
-    [&[0xf3, 0x89, 0x9a, 0xc2], &*message, digest.as_slice()].concat()
 }

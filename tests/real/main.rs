@@ -24,6 +24,8 @@ mod facts;
 mod fake_bulk;
 mod kcl_worker;
 mod kinesis_round_trip;
+#[path = "../it/kpl.rs"]
+mod kpl;
 mod lambda_documents;
 mod lambda_oracle;
 mod machine;
