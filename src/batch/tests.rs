@@ -8,9 +8,17 @@ use proptest::prelude::*;
 
 /// A batch of `per_record.len()` records, with a document per event that names both.
 pub(crate) fn batch_of(framing: Framing, per_record: &[u32]) -> (Batch, Arc<ShardAcks>, Account) {
+    batch_in(Book::Live, framing, per_record)
+}
+
+/// The same of live events or dead letters.
+pub(crate) fn batch_in(
+    book: Book,
+    framing: Framing,
+    per_record: &[u32],
+) -> (Batch, Arc<ShardAcks>, Account) {
     let acks = Arc::new(ShardAcks::default());
-    let account =
-        Account { ledger: Arc::default(), destination: DestinationId(0), book: Book::Live };
+    let account = Account { ledger: Arc::default(), destination: DestinationId(0), book };
     let permit = BodyBudget::new(1 << 20, || {}).try_reserve(1 << 20).unwrap();
     let mut builder = BatchBuilder::open(framing, account.clone(), permit, Moment::default());
     for (n, events) in per_record.iter().enumerate() {

@@ -20,6 +20,7 @@ use super::concurrency::Concurrency;
 use super::gate::{Closed, Gate};
 use super::hold::Holds;
 use super::judge::{Parts, Refused, passes};
+use super::ready::Ready;
 use super::stuck::{Fruitless, Stuck};
 
 /// What is sent again waits between 50 ms and 30 s.
@@ -65,7 +66,7 @@ pub(super) struct Retried {
 /// The state of one destination.
 #[derive(Debug)]
 pub struct Dispatcher {
-    ready: VecDeque<Batch>,
+    ready: Ready,
     delayed: Vec<(Moment, Batch)>,
     buried: VecDeque<Refused>,
     holds: Holds,
@@ -85,7 +86,7 @@ impl Dispatcher {
     #[must_use]
     pub fn new(most: usize, breaker: bool) -> Self {
         Self {
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             delayed: Vec::new(),
             buried: VecDeque::new(),
             holds: Holds::default(),
@@ -125,7 +126,7 @@ impl Dispatcher {
             return self.send(now, batch, Some(scope));
         }
         self.wake_delayed(now);
-        while let Some(mut batch) = self.ready.pop_front() {
+        while let Some(mut batch) = self.ready.pop() {
             self.gate.intercept(&mut batch);
             let given_up = self.holds.intercept(now, &mut batch);
             self.bury_given_up(given_up);

@@ -12,6 +12,7 @@ mod hold;
 mod judge;
 mod metrics;
 mod pool;
+mod ready;
 mod stuck;
 
 pub use self::dispatcher::Dispatcher;

@@ -1,12 +1,12 @@
 //! What the dispatcher promises, whatever a destination answers.
 
 use super::*;
-use crate::batch::tests::batch_of;
+use crate::batch::tests::{batch_in, batch_of};
 use crate::batch::{Account, Framing};
 use crate::delivery::stuck::STUCK_AFTER;
 use crate::event::{DestinationId, RouteId};
 use crate::fate::Delivery;
-use crate::telemetry::ledger::Accounts;
+use crate::telemetry::ledger::{Accounts, Book};
 use proptest::prelude::*;
 
 const TICK: Duration = Duration::from_millis(10);
@@ -441,4 +441,23 @@ fn a_destination_that_takes_nothing_for_long_is_shown_until_it_does() {
     run.run(20, all_created);
     assert_eq!(run.dispatcher.stuck(run.now.after(STUCK_AFTER)), None);
     ended(&account);
+}
+
+#[test]
+fn dead_letters_wait_for_live_events_and_still_get_every_eighth_turn() {
+    let mut run = Run::new(true);
+    let mut kept = Vec::new();
+    for book in [Book::Replay, Book::Live] {
+        for _ in 0..20 {
+            let (batch, acks, account) = batch_in(book, Framing::Bulk, &[1]);
+            run.dispatcher.offer(batch);
+            kept.push((acks, account));
+        }
+    }
+    let mut sent = String::new();
+    run.run(100, |batch| {
+        sent.push(if batch.is_replay() { 'r' } else { 'l' });
+        all_created(batch)
+    });
+    assert_eq!(sent, "lllllllrlllllllrllllllrrrrrrrrrrrrrrrrrr");
 }
