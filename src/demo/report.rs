@@ -156,7 +156,7 @@ impl Report {
         match (self.holds(), self.outcome) {
             (true, _) => "holds",
             (false, Outcome::CutShort) if only_missing => {
-                "holds, but the demo was cut short: what is missing would be read again"
+                "holds, but the demo was cut short: what has no fate yet would be read again"
             }
             (false, Outcome::Drained | Outcome::CutShort) => "DOES NOT HOLD",
         }
@@ -164,12 +164,16 @@ impl Report {
 
     fn write_verdict(&self, out: &mut String) -> std::fmt::Result {
         let found = &self.reconciliation;
+        let is_cut_short = self.outcome == Outcome::CutShort;
+        let missing = if is_cut_short { "without a fate yet" } else { "missing" };
         writeln!(
             out,
-            "\nagainst the generator's ledger of {} events: {} missing, {} doubled, {} unexpected",
+            "\nagainst the generator's ledger of {} events: {} {missing}, {} doubled, {} unexpected",
             self.generated, found.missing, found.doubled, found.unexpected
         )?;
-        for example in &found.examples {
+        // Events that nobody has got to yet are no examples of anything wrong.
+        let is_clean = found.doubled == 0 && found.unexpected == 0;
+        for example in found.examples.iter().filter(|_| !is_cut_short || !is_clean) {
             writeln!(out, "  {example}")?;
         }
         match &self.identity {
