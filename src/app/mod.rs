@@ -33,6 +33,7 @@ use crate::dead_letter::sqlite::{LetterStore, LetterStoreError};
 use crate::destination::opensearch::config::BuildError;
 use crate::destination::sqlite::OpenError;
 use crate::event::DestinationName;
+use crate::kinesis::by_sdk;
 use crate::memory::FetchBudget;
 use crate::shutdown::Shutdown;
 use crate::state::{Access, State, StateError};
@@ -147,7 +148,7 @@ impl App {
         let line = parts.line();
         parts.register(&fetch, &line).map_err(|source| AppError::Metrics { source })?;
         let sources = TaskTracker::new();
-        let handles = parts.sources(&state, &fetch, (&sources, credentials))?;
+        let handles = parts.sources(&state, &fetch, (&sources, &by_sdk(credentials)))?;
         // Letters are read as shards are: what is on its way has its time at the end.
         let requests = Requests::new(state);
         sources.spawn(desk::serve(requests, line, parts.shutdown.clone()));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use aws_sdk_kinesis::config::Credentials;
 use prometheus::Registry;
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +13,7 @@ use crate::dead_letter::sqlite::LetterStore;
 use crate::delivery::PoolStatus;
 use crate::encode::{self, Outlet, Shared, WorkQueue};
 use crate::event::{DestinationName, RouteName};
-use crate::kinesis::{KinesisMetrics, Source, SourceHandle, SourceSetup};
+use crate::kinesis::{Connect, KinesisMetrics, Source, SourceHandle, SourceSetup};
 use crate::lease::LeaseTable;
 use crate::memory::{DecodeSlot, FetchBudget};
 use crate::replay::Line;
@@ -141,7 +140,7 @@ impl Parts {
         &self,
         state: &State,
         fetch: &FetchBudget,
-        (tasks, credentials): (&TaskTracker, Option<Credentials>),
+        (tasks, connect): (&TaskTracker, &Connect),
     ) -> Result<Vec<SourceHandle>, AppError> {
         let metrics = KinesisMetrics::new(&self.registry);
         let metrics = metrics.map_err(|source| AppError::Metrics { source })?;
@@ -151,7 +150,7 @@ impl Parts {
             let source = Source::new(SourceSetup {
                 stream,
                 config,
-                credentials: credentials.clone(),
+                connect: Arc::clone(connect),
                 leases: LeaseTable::new(state.clone()),
                 budget: fetch.clone(),
                 metrics: metrics.clone(),

@@ -14,7 +14,7 @@ use aws_sdk_kinesis::error::BoxError;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ fn page_cost(content_length: Option<usize>) -> usize {
 
 /// Where the bytes of a shard's page in progress are kept. One page at a time.
 #[derive(Clone, Debug)]
-pub(super) struct Admission {
+pub struct Admission {
     budget: ShardBudget,
     report: ShardReport,
     page: Arc<Mutex<FetchPermit>>,
@@ -44,7 +44,8 @@ impl Admission {
     }
 
     /// The largest page that would be admitted without waiting, in bytes.
-    pub(super) fn room(&self) -> usize {
+    #[must_use]
+    pub fn room(&self) -> usize {
         self.budget.room()
     }
 
@@ -56,7 +57,8 @@ impl Admission {
     }
 
     /// The bytes taken for the page that was just read.
-    pub(super) fn take(&self) -> FetchPermit {
+    #[must_use]
+    pub fn take(&self) -> FetchPermit {
         std::mem::take(&mut *self.page.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -65,9 +67,8 @@ impl Admission {
         SharedHttpClient::new(Client { inner, admission: self.clone() })
     }
 
-    async fn admit(&self, response: &HttpResponse) {
-        let length = response.headers().get("content-length");
-        let length = length.and_then(|length| length.parse().ok());
+    /// Waits for the bytes of a page whose body is this long, as far as that is told.
+    pub async fn admit(&self, length: Option<usize>) {
         let permit = self.reserve(page_cost(length)).await;
         *self.page.lock().unwrap_or_else(PoisonError::into_inner) = permit;
     }
@@ -137,7 +138,8 @@ impl HttpConnector for Connector {
             let response = answer.await?;
             // A refusal is small, and must be heard when the budget is used up, too.
             if response.status().is_success() {
-                admission.admit(&response).await;
+                let length = response.headers().get("content-length");
+                admission.admit(length.and_then(|length| length.parse().ok())).await;
             }
             Ok(response)
         })

@@ -161,6 +161,12 @@ impl CallError {
         Self { action, reason: FailureReason::ServerError, source: what.into() }
     }
 
+    /// A failure of this class, for whoever plays Kinesis.
+    #[must_use]
+    pub fn played(action: &'static str, reason: FailureReason) -> Self {
+        Self { action, reason, source: "as it was planned".into() }
+    }
+
     /// The whole chain of causes in one line, for the status page.
     #[must_use]
     pub fn chain(&self) -> String {

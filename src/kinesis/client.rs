@@ -1,5 +1,6 @@
 //! The calls to Kinesis, as whom and by which way they go, and what of the answers is used.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
@@ -13,10 +14,10 @@ use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{Shard, ShardIteratorType};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Builder, ConnectorBuilder, tls};
-use bytes::Bytes;
 
 use super::admission::Admission;
 use super::call_error::CallError;
+use super::calls::{Call, Connect, FetchedRecord, Page, ShardCalls, StreamCalls, StreamFacts};
 use super::config::{StreamConfig, Target};
 use super::shard_sync::ListedShard;
 use crate::aws;
@@ -40,20 +41,22 @@ pub enum OpenError {
     NoRegion(StreamName),
 }
 
-/// What a stream is, when it is asked.
-#[derive(Clone, Debug)]
-pub(super) struct StreamFacts {
-    /// Name, ARN and creation time.
-    pub(super) key: StreamKey,
-    /// What the keys of all streams under that name and ARN begin with.
-    pub(super) key_prefix: String,
-    /// How long records are kept.
-    pub(super) retention: Duration,
+/// Asks by AWS's SDK, with these credentials in place of what profile and environment give.
+#[must_use]
+pub fn by_sdk(credentials: Option<Credentials>) -> Connect {
+    Arc::new(move |name, settings| {
+        let credentials = credentials.clone();
+        Box::pin(async move {
+            let client = StreamClient::open(name, &settings, credentials).await?;
+            Ok(Arc::new(client) as Arc<dyn StreamCalls>)
+        })
+    })
 }
 
 /// Calls about one stream.
 #[derive(Clone, Debug)]
-pub(super) struct StreamClient {
+struct StreamClient {
+    name: StreamName,
     config: Config,
     client: Client,
     target: Target,
@@ -62,8 +65,8 @@ pub(super) struct StreamClient {
 
 impl StreamClient {
     /// Gathers region, credentials and proxy; makes no request but for an assumed role.
-    pub(super) async fn open(
-        name: &StreamName,
+    async fn open(
+        name: StreamName,
         settings: &StreamConfig,
         credentials: Option<Credentials>,
     ) -> Result<Self, OpenError> {
@@ -91,16 +94,11 @@ impl StreamClient {
         }
         let config = config.build();
         let client = Client::from_conf(config.clone());
-        Ok(Self { config, client, target: settings.target(name), region })
+        let target = settings.target(&name);
+        Ok(Self { name, config, client, target, region })
     }
 
-    /// The AWS region.
-    pub(super) fn region(&self) -> &str {
-        &self.region
-    }
-
-    /// Asks what the stream is.
-    pub(super) async fn describe(&self, name: &StreamName) -> Result<StreamFacts, CallError> {
+    async fn facts(&self) -> Result<StreamFacts, CallError> {
         const ACTION: &str = "DescribeStreamSummary";
         let call = self.client.describe_stream_summary();
         let call = match &self.target {
@@ -111,7 +109,7 @@ impl StreamClient {
         let Some(summary) = answer.stream_description_summary() else {
             return Err(CallError::unreadable(ACTION, "the answer holds no summary"));
         };
-        let key_prefix = format!("{name} {} ", summary.stream_arn());
+        let key_prefix = format!("{} {} ", self.name, summary.stream_arn());
         let created = summary.stream_creation_timestamp();
         let created = created.to_millis().unwrap_or_else(|_| created.secs());
         let hours = u64::try_from(summary.retention_period_hours()).unwrap_or(0);
@@ -122,8 +120,7 @@ impl StreamClient {
         })
     }
 
-    /// Lists all shards: those that are open, and closed ones that may still hold records.
-    pub(super) async fn shards(&self) -> Result<Vec<ListedShard>, CallError> {
+    async fn list(&self) -> Result<Vec<ListedShard>, CallError> {
         let mut found = Vec::new();
         let mut next: Option<String> = None;
         loop {
@@ -143,39 +140,33 @@ impl StreamClient {
             }
         }
     }
+}
 
-    /// The calls about one shard, on a connection of its own, its pages by `admission`.
-    pub(super) fn shard(&self, id: ShardId, admission: Admission) -> ShardClient {
+impl StreamCalls for StreamClient {
+    fn region(&self) -> &str {
+        &self.region
+    }
+
+    fn describe(&self) -> Call<'_, StreamFacts> {
+        Box::pin(self.facts())
+    }
+
+    fn shards(&self) -> Call<'_, Vec<ListedShard>> {
+        Box::pin(self.list())
+    }
+
+    /// On a connection of its own; see `admission`.
+    fn shard(&self, id: ShardId, admission: Admission) -> Box<dyn ShardCalls> {
         let http = admission.around(http_client(ProxyConfig::from_env()));
         let config = self.config.to_builder().http_client(http).build();
         let (client, target) = (Client::from_conf(config), self.target.clone());
-        ShardClient { client, target, id, admission }
+        Box::new(ShardClient { client, target, id, admission })
     }
-}
-
-/// A fetched page of records.
-#[derive(Debug)]
-pub(super) struct Page {
-    pub(super) records: Vec<FetchedRecord>,
-    /// The bytes taken for it.
-    pub(super) permit: FetchPermit,
-    /// Where to go on; none at the end of the shard.
-    pub(super) next: Option<String>,
-    /// How far the page is from the tip of the shard.
-    pub(super) behind: Duration,
-}
-
-/// A record of a page.
-#[derive(Debug)]
-pub(super) struct FetchedRecord {
-    pub(super) payload: Bytes,
-    pub(super) sequence_number: SequenceNumber,
-    pub(super) arrival: Timestamp,
 }
 
 /// Calls about one shard.
 #[derive(Debug)]
-pub(super) struct ShardClient {
+struct ShardClient {
     client: Client,
     target: Target,
     id: ShardId,
@@ -183,13 +174,7 @@ pub(super) struct ShardClient {
 }
 
 impl ShardClient {
-    /// What decides when a page may be read.
-    pub(super) fn admission(&self) -> &Admission {
-        &self.admission
-    }
-
-    /// Asks for an iterator from `position` on.
-    pub(super) async fn iterator(&self, position: &Position) -> Result<String, CallError> {
+    async fn begin(&self, position: &Position) -> Result<String, CallError> {
         const ACTION: &str = "GetShardIterator";
         let call = self.client.get_shard_iterator().shard_id(self.id.as_str());
         let call = match &self.target {
@@ -216,9 +201,7 @@ impl ShardClient {
         answer.shard_iterator.ok_or_else(missing)
     }
 
-    /// Fetches the page at `iterator`, of at most `limit` records. May wait long, for the fetch
-    /// budget. Cancel safe: a dropped call returns its bytes with the next one or the client.
-    pub(super) async fn page(&self, iterator: &str, limit: i32) -> Result<Page, CallError> {
+    async fn fetch(&self, iterator: &str, limit: i32) -> Result<Page, CallError> {
         drop(self.admission.take());
         let call = self.client.get_records().shard_iterator(iterator).limit(limit);
         let call = match &self.target {
@@ -229,6 +212,20 @@ impl ShardClient {
         let permit = self.admission.take();
         let answer = answer.map_err(|error| CallError::new("GetRecords", error))?;
         Ok(page(answer, permit))
+    }
+}
+
+impl ShardCalls for ShardClient {
+    fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    fn iterator<'a>(&'a self, position: &'a Position) -> Call<'a, String> {
+        Box::pin(self.begin(position))
+    }
+
+    fn page<'a>(&'a self, iterator: &'a str, limit: i32) -> Call<'a, Page> {
+        Box::pin(self.fetch(iterator, limit))
     }
 }
 

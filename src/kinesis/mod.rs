@@ -8,6 +8,7 @@
 
 mod admission;
 mod call_error;
+mod calls;
 mod checkpointer;
 mod client;
 mod config;
@@ -19,9 +20,12 @@ mod shard_consumer;
 mod shard_sync;
 mod status;
 
+pub use self::admission::Admission;
 pub use self::call_error::{CallError, FailureReason};
-pub use self::client::OpenError;
+pub use self::calls::{Call, Connect, FetchedRecord, Page, ShardCalls, StreamCalls, StreamFacts};
+pub use self::client::{OpenError, by_sdk};
 pub use self::config::{Read, Start, StreamArn, StreamConfig};
 pub use self::metrics::KinesisMetrics;
 pub use self::scheduler::{RecordSink, Source, SourceSetup};
+pub use self::shard_sync::ListedShard;
 pub use self::status::{PossibleGap, ShardState, ShardStatus, SourceHandle, SourceStatus};

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_sdk_kinesis::config::Credentials;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -17,7 +16,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::call_error::CallError;
-use super::client::{OpenError, StreamClient, StreamFacts};
+use super::calls::{Connect, StreamCalls, StreamFacts};
+use super::client::OpenError;
 use super::config::{Start, StreamConfig};
 use super::metrics::KinesisMetrics;
 pub use super::shard_consumer::RecordSink;
@@ -45,8 +45,8 @@ pub struct SourceSetup {
     pub stream: StreamName,
     /// The table.
     pub config: StreamConfig,
-    /// Credentials to use in place of what profile and environment give.
-    pub credentials: Option<Credentials>,
+    /// How Kinesis is asked.
+    pub connect: Connect,
     /// Where leases and checkpoints are kept.
     pub leases: LeaseTable,
     /// The daemon's budget for fetched pages.
@@ -149,7 +149,7 @@ impl Source {
         let mut failures = 0;
         loop {
             match self.try_connect().await {
-                Ok((client, facts)) => return self.stream(client, facts),
+                Ok((calls, facts)) => return self.stream(calls, facts),
                 Err(error) => {
                     failures += 1;
                     self.trouble(&error);
@@ -159,15 +159,14 @@ impl Source {
         }
     }
 
-    async fn try_connect(&self) -> Result<(StreamClient, StreamFacts), StepError> {
-        let SourceSetup { stream, config, credentials, .. } = &self.setup;
-        let client = StreamClient::open(stream, config, credentials.clone());
-        let client = client.await.map_err(StepError::Open)?;
-        let facts = client.describe(stream).await.map_err(StepError::Call)?;
-        Ok((client, facts))
+    async fn try_connect(&self) -> Result<(Arc<dyn StreamCalls>, StreamFacts), StepError> {
+        let SourceSetup { stream, config, connect, .. } = &self.setup;
+        let calls = connect(stream.clone(), config.clone()).await.map_err(StepError::Open)?;
+        let facts = calls.describe().await.map_err(StepError::Call)?;
+        Ok((calls, facts))
     }
 
-    fn stream(&self, client: StreamClient, facts: StreamFacts) -> Stream {
+    fn stream(&self, calls: Arc<dyn StreamCalls>, facts: StreamFacts) -> Stream {
         let setup = &self.setup;
         info!(stream = %setup.stream, key = %facts.key, "stream found");
         self.handle.set_key(&facts.key);
@@ -178,7 +177,7 @@ impl Source {
             retention: AtomicU64::new(facts.retention.as_secs()),
             doubted: Notify::new(),
             gone: CancellationToken::new(),
-            client,
+            calls,
             leases: setup.leases.clone(),
             budget: setup.budget.clone(),
             records: Arc::clone(&setup.records),
@@ -214,12 +213,12 @@ impl Source {
             () = tokio::time::sleep_until(stream.clock.instant(at)) => {}
             () = stream.doubted.notified() => {}
         }
-        let facts = stream.client.describe(&stream.name).await.map_err(StepError::Call)?;
+        let facts = stream.calls.describe().await.map_err(StepError::Call)?;
         if facts.key != stream.key {
             return Err(StepError::MadeAgain);
         }
         stream.retention.store(facts.retention.as_secs(), Ordering::Relaxed);
-        let listed = stream.client.shards().await.map_err(StepError::Call)?;
+        let listed = stream.calls.shards().await.map_err(StepError::Call)?;
         self.sync_leases(stream, &listed).await.map_err(StepError::Leases)
     }
 

@@ -10,8 +10,8 @@ use tracing::{error, info, warn};
 
 use super::admission::Admission;
 use super::call_error::{CallError, FailureReason};
+use super::calls::{FetchedRecord, Page, ShardCalls, StreamCalls};
 use super::checkpointer::{self, Checkpointer, LeaseLost};
-use super::client::{FetchedRecord, Page, ShardClient, StreamClient};
 use super::gap_watch::GapWatch;
 use super::poll::Pace;
 use super::status::{ShardReport, ShardState, SourceHandle};
@@ -44,7 +44,7 @@ pub(super) struct Stream {
     pub(super) key: StreamKey,
     /// What the keys of all streams under that name and ARN begin with.
     pub(super) key_prefix: String,
-    pub(super) client: StreamClient,
+    pub(super) calls: Arc<dyn StreamCalls>,
     pub(super) leases: LeaseTable,
     pub(super) budget: FetchBudget,
     pub(super) records: RecordSink,
@@ -130,7 +130,7 @@ async fn run(
 /// Pages through a shard.
 struct Reader<'a> {
     stream: &'a Stream,
-    client: ShardClient,
+    calls: Box<dyn ShardCalls>,
     place: Arc<record::Place>,
     acks: Arc<ShardAcks>,
     report: ShardReport,
@@ -145,13 +145,13 @@ impl<'a> Reader<'a> {
     fn new(stream: &'a Stream, lease: &Lease, acks: Arc<ShardAcks>, report: ShardReport) -> Self {
         let place = record::Place {
             stream: stream.name.clone(),
-            region: stream.client.region().to_owned(),
+            region: stream.calls.region().to_owned(),
             shard: lease.shard.clone(),
         };
         let admission = Admission::new(stream.budget.shard(), report.clone());
         Self {
             stream,
-            client: stream.client.shard(lease.shard.clone(), admission),
+            calls: stream.calls.shard(lease.shard.clone(), admission),
             place: Arc::new(place),
             acks,
             report,
@@ -192,16 +192,16 @@ impl<'a> Reader<'a> {
 
     /// Asks for nothing while not even one record would be admitted.
     async fn wait_for_room(&self) {
-        self.client.admission().wait_for_room(self.pace.record_cost()).await;
+        self.calls.admission().wait_for_room(self.pace.record_cost()).await;
     }
 
     async fn fetch(&mut self) -> Result<Page, CallError> {
         let iterator = match &self.iterator {
             Some(iterator) => iterator,
-            None => self.iterator.insert(self.client.iterator(&self.position).await?),
+            None => self.iterator.insert(self.calls.iterator(&self.position).await?),
         };
-        let limit = self.pace.limit(self.client.admission().room());
-        self.client.page(iterator, limit).await
+        let limit = self.pace.limit(self.calls.admission().room());
+        self.calls.page(iterator, limit).await
     }
 
     fn take_in(&mut self, page: Page) -> bool {

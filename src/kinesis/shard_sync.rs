@@ -11,11 +11,11 @@ use crate::lease::{Lease, Position};
 
 /// A shard as the stream lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ListedShard {
+pub struct ListedShard {
     /// The shard.
-    pub(super) id: ShardId,
+    pub id: ShardId,
     /// The shards it was split or merged from; they may be gone from the stream.
-    pub(super) parents: Vec<ShardId>,
+    pub parents: Vec<ShardId>,
 }
 
 /// What is to be done.

@@ -9,7 +9,7 @@ use logweir::clock::Clock;
 use logweir::demo::endpoint::Endpoint;
 use logweir::event::{ShardId, StreamKey, StreamName};
 use logweir::kinesis::{
-    KinesisMetrics, Source, SourceHandle, SourceSetup, SourceStatus, StreamConfig,
+    KinesisMetrics, Source, SourceHandle, SourceSetup, SourceStatus, StreamConfig, by_sdk,
 };
 use logweir::lease::{Lease, LeaseTable, Position};
 use logweir::memory::FetchBudget;
@@ -79,7 +79,7 @@ impl World {
         let source = Source::new(SourceSetup {
             stream: StreamName::new(Endpoint::STREAM),
             config: self.config.clone(),
-            credentials: self.credentials.clone(),
+            connect: by_sdk(self.credentials.clone()),
             leases: self.leases.clone(),
             budget: budget.clone(),
             metrics: KinesisMetrics::new(&registry).unwrap(),
