@@ -52,12 +52,19 @@ pub(super) struct Variables(Vec<(String, String)>);
 const SHORTEST_SECRET: usize = 4;
 
 impl Variables {
-    /// The text with `${NAME}` for the value of a variable.
+    /// The text with `${NAME}` for the value of a variable, and for each word of one that has
+    /// several: an error may quote one word of a value, or write it with escapes.
     pub(super) fn hide(&self, text: String) -> String {
-        self.0
-            .iter()
-            .filter(|(_, value)| value.len() >= SHORTEST_SECRET)
-            .fold(text, |text, (name, value)| text.replace(value.as_str(), &format!("${{{name}}}")))
+        let is_between = |c: char| c.is_whitespace() || c.is_control() || "\"'`\\".contains(c);
+        let mut parts: Vec<(&str, &str)> = Vec::new();
+        for (name, value) in &self.0 {
+            let words = value.split(is_between);
+            parts.extend(std::iter::once(value.as_str()).chain(words).map(|part| (part, &**name)));
+        }
+        // A part may be part of another.
+        parts.sort_by_key(|(part, _)| std::cmp::Reverse(part.len()));
+        let long = parts.into_iter().filter(|(part, _)| part.len() >= SHORTEST_SECRET);
+        long.fold(text, |text, (part, name)| text.replace(part, &format!("${{{name}}}")))
     }
 }
 
@@ -96,8 +103,6 @@ pub(super) fn fill_in(
         filled.push_str(done);
         rest = left;
     }
-    // A value may be part of another.
-    variables.0.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
     Ok((filled, variables))
 }
 
