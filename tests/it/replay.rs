@@ -80,7 +80,7 @@ async fn what_is_mended_is_delivered_and_its_letters_are_gone() {
     let rig = Rig::start().await;
     let first = rig.letters();
     let (code, said) = rig.replay_json(&["--reason", "mapping"]).await;
-    let expected = json!({"letters": 12, "removed": 0, "kept": {"refused": 12}, "not_sent": 0,
+    let expected = json!({"letters": 12, "removed": 0, "kept": {"refused": 12}, "dropped": 0, "not_sent": 0,
         "replayed": {"search": {"refused": 12}}});
     assert_eq!((code, said), (Some(1), expected));
     let again = rig.letters();
@@ -96,7 +96,7 @@ async fn what_is_mended_is_delivered_and_its_letters_are_gone() {
 
     rig.0.fake.no_rule();
     let (code, said) = rig.replay_json(&["--reason", "mapping"]).await;
-    let expected = json!({"letters": 12, "removed": 12, "kept": {}, "not_sent": 0,
+    let expected = json!({"letters": 12, "removed": 12, "kept": {}, "dropped": 0, "not_sent": 0,
         "replayed": {"search": {"created": 12}}});
     assert_eq!((code, said), (Some(0), expected));
     assert_eq!(rig.0.fake.count(), EVENTS, "the same ids, so each event once");
