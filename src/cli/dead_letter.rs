@@ -1,5 +1,7 @@
 //! `logweir dead-letter list | show | replay | drop`.
 
+pub(super) mod names;
+
 use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
@@ -114,7 +116,7 @@ impl Which {
     ///
     /// # Errors
     /// Nobody knows a name in it.
-    pub(super) fn filter(&self, _config: &Config) -> Result<Filter, Exit> {
+    pub(super) fn filter(&self, config: &Config) -> Result<Filter, Exit> {
         let time = |age: Option<Period>| age.map(|age| ago(age.0));
         let filter = Filter {
             reason: self.reason.clone(),
@@ -124,6 +126,7 @@ impl Which {
             before: time(self.older_than),
             since: time(self.newer_than),
         };
+        names::check(&filter, config)?;
         Ok(filter)
     }
 }

@@ -19,6 +19,7 @@ use crate::telemetry::log::LogLevel;
 use self::ask::Asking;
 use self::progress::Progress;
 use super::dead_letter::Which;
+use super::dead_letter::names::unknown;
 use super::output::{say, say_part, tell};
 use super::run::not_started;
 use super::signals::StopSignals;
@@ -66,7 +67,7 @@ fn check_destination(config: &Config, name: &str) -> Result<(), Exit> {
     if known.contains(&name) {
         return Ok(());
     }
-    tell!("error: there is no destination `{name}`: there is {}", known.join(", "));
+    tell!("error: {}", unknown("destination", name, &known));
     Err(Exit::Usage)
 }
 

@@ -34,6 +34,7 @@ use self::route::RouteConfig;
 pub use self::environment::{quoted, unread};
 pub use self::place::place;
 pub use self::problem::Problem;
+pub(crate) use self::problem::closest;
 
 /// The file as it is written.
 #[derive(Debug, Deserialize)]

@@ -74,6 +74,29 @@ pub struct Filter {
     pub since: Option<Timestamp>,
 }
 
+/// What letters are found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// The class of the reason.
+    Reason,
+    /// The route.
+    Route,
+    /// The destination.
+    Destination,
+}
+
+impl Column {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reason => "reason",
+            Self::Route => "route",
+            Self::Destination => "destination",
+        }
+    }
+}
+
 /// A letter as the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -300,6 +323,19 @@ impl LetterStore {
     /// The state file cannot be read.
     pub fn count_blocking(&self, filter: &Filter) -> Result<u64, LetterStoreError> {
         self.count_between_blocking(filter, (0, i64::MAX))
+    }
+
+    /// All names that letters have in a column. Reads through the letters.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    pub fn names_blocking(&self, column: Column) -> Result<Vec<String>, LetterStoreError> {
+        let name = column.as_str();
+        let sql = format!("SELECT DISTINCT {name} FROM dead_letters WHERE {name} IS NOT NULL");
+        self.read(|connection| {
+            let mut statement = connection.prepare(&sql)?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })
     }
 
     /// Letters and bytes, by reason; cheap however many there are.

@@ -169,6 +169,30 @@ async fn another_destination_and_the_document_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_nobody_knows_is_told_with_those_that_exist() {
+    let rig = Rig::start().await;
+    for (words, hint) in [
+        (["list", "--reason", "maping"], "did you mean `mapping`"),
+        (["replay", "--route", "ap"], "only `app`, `nowhere`; did you mean `app`"),
+        (["drop", "--destination", "serch"], "did you mean `search`"),
+        (["replay", "--to", "serch"], "did you mean `search`"),
+        (["replay", "--id", "zz"], "no dead letter `zz`"),
+    ] {
+        let (code, said) = rig.0.ask(&[&["dead-letter"], &words[..]].concat()).await;
+        assert_eq!(code, Some(64), "{words:?}: {said}");
+        assert!(said.contains(hint), "{words:?}: {said}");
+    }
+    for name in [["--reason", "gzip"], ["--route", "nowhere"], ["--destination", "archive"]] {
+        let (code, said) = rig.replay(&name).await;
+        assert_eq!((code, said.as_str()), (Some(0), "no dead letters to send\n"), "{name:?}");
+    }
+    // The configuration has forgotten this one, its letters have not.
+    rig.0.configure(&route("new", "/app/*", "json"));
+    let (code, said) = rig.0.ask(&["dead-letter", "list", "--route", "app"]).await;
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_todays_configuration_does_not_send_stays() {
     let rig = Rig::start().await;
     rig.configure("/nothing/*");
