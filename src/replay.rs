@@ -6,25 +6,34 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::dead_letter::Letter;
-use crate::dead_letter::requests::{Order, Report};
+use crate::dead_letter::requests::{Order, Part, Report};
 use crate::dead_letter::sqlite::{LetterStore, LetterStoreError, Stored};
 use crate::encode::WorkQueue;
 use crate::event::{DestinationId, SequenceNumber, ShardId, StreamName, Timestamp};
 use crate::fate::{KeptReason, ReplayResult};
 use crate::memory::{FetchBudget, FetchPermit, ShardBudget};
 use crate::record::{LetterPayload, Origin, Place, Record, Returned, Returns, Ticket};
+use crate::telemetry::chain::Chain;
 use crate::telemetry::ledger::{Accounts, Ledger};
 use crate::telemetry::ledger_metrics::Names;
 
 /// Letters that are read from the store at once, in bytes.
 const PAGE: usize = 1 << 20;
+
+/// How often it writes how far it is.
+const TELL: Duration = Duration::from_secs(1);
 
 /// What carries letters: a queue to encoders that keep the book of replays, and what they book in.
 #[derive(Clone, Debug)]
@@ -46,9 +55,37 @@ pub struct Line {
 pub struct Replay {
     line: Line,
     order: Order,
+    part: Option<Part>,
     budget: ShardBudget,
     returns: Arc<Returns>,
     before: Accounts,
+    fed: AtomicU64,
+}
+
+/// How a replay ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// What has become of the letters.
+    pub report: Report,
+    /// Whether nobody wants the rest any more.
+    pub is_withdrawn: bool,
+    /// What broke it off: the store cannot be read, or what was delivered cannot be removed from
+    /// it. Letters are then left that may be sent again.
+    pub error: Option<LetterStoreError>,
+}
+
+/// A replay that is under way.
+#[derive(Debug, Default)]
+struct Course {
+    ended: Ended,
+    /// Letters that have come back.
+    returned: u64,
+    /// Those of them that could not be settled yet.
+    open: Vec<Returned>,
+    /// No more is to be sent.
+    enough: CancellationToken,
+    /// Whether it was said that nothing can be written of it.
+    was_told: bool,
 }
 
 impl Replay {
@@ -56,39 +93,121 @@ impl Replay {
     #[must_use]
     pub fn new(line: Line, order: Order) -> Self {
         let (budget, before) = (line.budget.shard(), line.ledger.snapshot());
-        Self { line, order, budget, returns: Arc::default(), before }
+        let (returns, fed) = (Arc::default(), AtomicU64::new(0));
+        Self { line, order, part: None, budget, returns, before, fed }
     }
 
-    /// Sends the letters that are there now, and returns when each has ended. Once `stop` resolves
-    /// it sends no more; cutting short is the queue's business. `progress` is called now and then.
-    ///
-    /// # Errors
-    /// The store cannot be read, or what was delivered cannot be removed from it. Letters are then
-    /// left that may be sent again.
+    /// The same for one that was asked for; how far it is is written there every second.
+    #[must_use]
+    pub fn on_request(self, part: Part) -> Self {
+        Self { part: Some(part), ..self }
+    }
+
+    /// Sends the letters that are there now, and returns when each has ended. Once `stop` resolves,
+    /// or the store fails, it sends no more and waits for those on their way: asked again, they would
+    /// be sent twice. Cutting short is the queue's business. `progress` is called now and then.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
         mut progress: impl FnMut(&Report),
-    ) -> Result<Report, LetterStoreError> {
-        let filter = self.order.filter.clone();
-        let letters = self.with_store(move |store| store.count_blocking(&filter)).await?;
-        let mut report = Report { letters, ..Report::default() };
-        progress(&report);
-        let mut fed = None;
-        let mut feeding = std::pin::pin!(self.feed(stop));
-        while fed != Some(report.ended()) {
+    ) -> Ended {
+        let mut course = Course::default();
+        let last = match self.begin(&mut course).await {
+            Ok(last) => last,
+            Err(error) => return Ended { error: Some(error), ..course.ended },
+        };
+        progress(&course.ended.report);
+        let enough = course.enough.clone();
+        let stop = async {
             tokio::select! {
                 biased;
-                sent = &mut feeding, if fed.is_none() => fed = Some(sent?),
+                () = enough.cancelled() => {}
+                () = stop => {}
+            }
+        };
+        let mut feeding = std::pin::pin!(self.feed(last, stop));
+        let mut all_fed = None;
+        let mut tell = tokio::time::interval(TELL);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while all_fed.is_none() || course.returned < self.fed.load(Ordering::Relaxed) {
+            tokio::select! {
+                biased;
+                fed = &mut feeding, if all_fed.is_none() => all_fed = Some(course.note(fed)),
                 ended = self.returns.next() => {
-                    self.remove(&ended).await?;
-                    add(&mut report, &ended);
-                    report.sent = self.sent();
-                    progress(&report);
+                    course.add(ended);
+                    self.settle(&mut course).await;
                 }
+                _ = tell.tick(), if self.part.is_some() => self.settle(&mut course).await,
+            }
+            progress(&course.ended.report);
+        }
+        self.finish(course, (all_fed.flatten(), last)).await
+    }
+
+    /// Counts what is meant. The number of the last letter: new ones, some of them of this replay,
+    /// have higher numbers.
+    async fn begin(&self, course: &mut Course) -> Result<i64, LetterStoreError> {
+        let last = self.with_store(LetterStore::last_number_blocking).await?;
+        course.ended.report.letters = self.count((0, last)).await?;
+        self.settle(course).await;
+        Ok(last)
+    }
+
+    async fn count(&self, between: (i64, i64)) -> Result<u64, LetterStoreError> {
+        let filter = self.order.filter.clone();
+        self.with_store(move |store| store.count_between_blocking(&filter, between)).await
+    }
+
+    /// The last words: all that were sent have ended. `after` is the number of the last of them.
+    async fn finish(&self, mut course: Course, (after, last): (Option<i64>, i64)) -> Ended {
+        if let Some(after) = after {
+            match self.count((after, last)).await {
+                Ok(left) => {
+                    let report = &mut course.ended.report;
+                    let gone = self.fed.load(Ordering::Relaxed) + left;
+                    // They were dropped before they were read.
+                    report.dropped += report.letters.saturating_sub(gone);
+                }
+                Err(error) => course.fail(error),
             }
         }
-        Ok(report)
+        self.settle(&mut course).await;
+        let Course { mut ended, open, .. } = course;
+        for letter in open {
+            let reason = letter.kept.unwrap_or(KeptReason::Abandoned);
+            *ended.report.kept.entry(reason).or_default() += 1;
+        }
+        if let Some(part) = &self.part {
+            ended.report = ended.report.after(&part.done);
+        }
+        ended
+    }
+
+    /// Settles what has come back, and writes how far it is.
+    async fn settle(&self, course: &mut Course) {
+        let mut report = course.ended.report.clone();
+        report.sent = self.sent();
+        report.on_way = self.fed.load(Ordering::Relaxed).saturating_sub(course.returned);
+        let (open, part) = (course.open.clone(), self.part.clone());
+        let settle =
+            move |store: &LetterStore| store.settle_blocking(&open, &report, part.as_ref());
+        match self.with_store(settle).await {
+            Ok((report, is_wanted)) => {
+                course.open.clear();
+                course.ended.report = report;
+                if !is_wanted {
+                    course.ended.is_withdrawn = true;
+                    course.enough.cancel();
+                }
+            }
+            // The letters are safe: only the word about them is missing.
+            Err(error) if course.open.is_empty() => {
+                if !std::mem::replace(&mut course.was_told, true) {
+                    warn!(error = %Chain(&error), "could not write how far a replay is");
+                }
+            }
+            Err(error) => course.fail(error),
+        }
     }
 
     /// What has become of the events so far.
@@ -104,12 +223,14 @@ impl Replay {
         sent
     }
 
-    /// Puts the letters on their way; how many those were.
-    async fn feed(&self, stop: impl Future<Output = ()>) -> Result<u64, LetterStoreError> {
+    /// Puts the letters on their way; the number of the last one.
+    async fn feed(
+        &self,
+        last: i64,
+        stop: impl Future<Output = ()>,
+    ) -> Result<i64, LetterStoreError> {
         let mut stop = std::pin::pin!(stop);
-        // New letters, some of them of this replay, have higher numbers.
-        let last = self.with_store(LetterStore::last_number_blocking).await?;
-        let (mut after, mut sent) = (0, 0);
+        let (mut sent, mut after) = (0, 0);
         loop {
             let filter = self.order.filter.clone();
             let page = move |store: &LetterStore| store.page_blocking(&filter, (after, last), PAGE);
@@ -122,7 +243,8 @@ impl Replay {
                     () = &mut stop => return Ok(sent),
                     permit = self.budget.reserve(stored.json.len()) => permit,
                 };
-                sent += 1;
+                sent = stored.number;
+                self.fed.fetch_add(1, Ordering::Relaxed);
                 self.send(stored, permit);
             }
         }
@@ -170,16 +292,6 @@ impl Replay {
         u16::try_from(place).ok().map(DestinationId)
     }
 
-    /// Removes the letters that have ended well.
-    async fn remove(&self, ended: &[Returned]) -> Result<(), LetterStoreError> {
-        let done = ended.iter().filter(|letter| letter.kept.is_none());
-        let done: Vec<i64> = done.map(|letter| letter.number).collect();
-        if done.is_empty() {
-            return Ok(());
-        }
-        self.with_store(move |store| store.remove_blocking(&done)).await
-    }
-
     async fn with_store<T: Send + 'static>(
         &self,
         work: impl FnOnce(&LetterStore) -> Result<T, LetterStoreError> + Send + 'static,
@@ -193,11 +305,19 @@ impl Replay {
     }
 }
 
-fn add(report: &mut Report, ended: &[Returned]) {
-    for letter in ended {
-        match letter.kept {
-            None => report.removed += 1,
-            Some(reason) => *report.kept.entry(reason).or_default() += 1,
-        }
+impl Course {
+    fn add(&mut self, ended: Vec<Returned>) {
+        self.returned += ended.len() as u64;
+        self.open.extend(ended);
+    }
+
+    /// The store does not do its part: no more is sent. The first error counts.
+    fn fail(&mut self, error: LetterStoreError) {
+        self.enough.cancel();
+        self.ended.error.get_or_insert(error);
+    }
+
+    fn note(&mut self, fed: Result<i64, LetterStoreError>) -> Option<i64> {
+        fed.map_err(|error| self.fail(error)).ok()
     }
 }

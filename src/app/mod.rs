@@ -39,7 +39,9 @@ use crate::shutdown::Shutdown;
 use crate::state::{Access, State, StateError};
 use crate::telemetry::chain::Chain;
 use crate::telemetry::ledger::Book;
+use crate::telemetry::rate_limit::RateLimit;
 
+use self::desk::Desk;
 use self::parts::{Parts, Queues, live_part};
 pub use self::prepare::targets;
 pub use self::replay::ReplayApp;
@@ -150,8 +152,15 @@ impl App {
         let sources = TaskTracker::new();
         let handles = parts.sources(&state, &fetch, (&sources, &by_sdk(credentials)))?;
         // Letters are read as shards are: what is on its way has its time at the end.
-        let requests = Requests::new(state);
-        sources.spawn(desk::serve(requests, line, parts.shutdown.clone()));
+        let desk = Desk {
+            requests: Requests::new(state),
+            line,
+            digest: parts.config.digest.clone(),
+            clock: parts.clock,
+            shutdown: parts.shutdown.clone(),
+            rate_limit: RateLimit::default(),
+        };
+        sources.spawn(desk.serve());
         sources.close();
         parts.pools.close();
         let background = TaskTracker::new();

@@ -7,8 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::dead_letter::requests::{Order, Report};
-use crate::dead_letter::sqlite::LetterStoreError;
-use crate::replay::{Line, Replay};
+use crate::replay::{Ended, Line, Replay};
 use crate::shutdown::Shutdown;
 use crate::state::{Access, State};
 use crate::telemetry::ledger::Book;
@@ -47,10 +46,7 @@ impl ReplayApp {
 
     /// Sends the letters and stops the pipeline. After a stop signal what is on its way has until
     /// the drain deadline.
-    ///
-    /// # Errors
-    /// The letter store; see [`Replay::run`].
-    pub async fn finish(self, progress: impl FnMut(&Report)) -> Result<Report, LetterStoreError> {
+    pub async fn finish(self, progress: impl FnMut(&Report)) -> Ended {
         let Self { line, order, encoders, pools, shutdown, deadline } = self;
         let queue = line.queue.clone();
         let replay = Replay::new(line, order);
@@ -63,18 +59,14 @@ impl ReplayApp {
             }
             queue.cut_short();
         };
-        let result = tokio::select! {
+        let ended = tokio::select! {
             biased;
-            result = &mut running => result,
+            ended = &mut running => ended,
             () = overdue => running.await,
         };
-        if result.is_err() {
-            shutdown.cut_short();
-            queue.cut_short();
-        }
         queue.close();
         joined(encoders).await;
         pools.wait().await;
-        result
+        ended
     }
 }

@@ -1,13 +1,16 @@
 //! `logweir dead-letter list | show | replay | drop`.
 
+pub(super) mod names;
+
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use crate::config::Config;
 use crate::dead_letter::Letter;
-use crate::dead_letter::sqlite::{Filter, LetterStore};
-use crate::state::{Access, State};
+use crate::dead_letter::requests::Requests;
+use crate::dead_letter::sqlite::{Filter, LetterStore, ago};
+use crate::state::{self, Access, State, StateError};
 use crate::units::Period;
 
 use super::output::{say, tell};
@@ -26,11 +29,15 @@ pub(super) enum DeadLetterCommand {
     /// destination that refused it: sending one twice changes nothing. A record that could not be
     /// decoded takes today's whole path. Ends with 1 when letters are left.
     ///
-    /// A daemon that runs does it beside its work, when asked by this command, by the routes that it
-    /// runs with: restart it first when you have changed them. Ctrl-C withdraws the letters that it
-    /// has not taken up yet. Without a daemon, the command takes its place meanwhile.
+    /// A daemon that runs does it beside its work, when asked by this command. It refuses when the
+    /// routes or destinations in the file are not those that it has loaded: restart it, or ask with
+    /// --as-loaded. Ctrl-C withdraws the letters that it has not taken up yet and waits for the
+    /// others; a second one leaves them to it. Without a daemon, the command takes its place
+    /// meanwhile.
     Replay(super::replay::ReplayArgs),
     /// Throw them away for good.
+    ///
+    /// Those that a replay has on their way may be delivered all the same.
     Drop(DropArgs),
 }
 
@@ -100,30 +107,34 @@ pub(super) fn dead_letter(command: &DeadLetterCommand) -> Result<Exit, Exit> {
     }
 }
 
-fn store(file: &ConfigFile, access: Access) -> Result<LetterStore, Exit> {
-    let config = file.load()?;
-    let state = State::open(&config.state, access);
-    let state = state.map_err(|error| failed(Exit::Unavailable, &error))?;
-    Ok(LetterStore::new(state, config.dead_letters))
+fn open(config: &Config, access: Access) -> Result<State, Exit> {
+    State::open(&config.state, access).map_err(|error| failed(Exit::Unavailable, &error))
 }
 
 impl Which {
-    pub(super) fn filter(&self) -> Filter {
-        let age = |age: Option<Period>| -> Option<Duration> { age.map(|age| age.0) };
-        Filter {
+    /// Which letters are meant, in the words of the store.
+    ///
+    /// # Errors
+    /// Nobody knows a name in it.
+    pub(super) fn filter(&self, config: &Config) -> Result<Filter, Exit> {
+        let time = |age: Option<Period>| age.map(|age| ago(age.0));
+        let filter = Filter {
             reason: self.reason.clone(),
             route: self.route.clone(),
             destination: self.destination.clone(),
             id: self.id.clone(),
-            older_than: age(self.older_than),
-            newer_than: age(self.newer_than),
-        }
+            before: time(self.older_than),
+            since: time(self.newer_than),
+        };
+        names::check(&filter, config)?;
+        Ok(filter)
     }
 }
 
 fn list(args: &ListArgs) -> Result<Exit, Exit> {
-    let store = store(&args.which.file, Access::Inspect)?;
-    let filter = args.which.filter();
+    let config = args.which.file.load()?;
+    let store = LetterStore::new(open(&config, Access::Inspect)?, config.dead_letters);
+    let filter = args.which.filter(&config)?;
     if args.json {
         let shown =
             store.each_blocking(&filter, args.limit, |letter| print_line(&as_json(&letter)));
@@ -166,7 +177,8 @@ fn row(letter: &Letter) -> String {
 }
 
 fn show(args: &ShowArgs) -> Result<Exit, Exit> {
-    let store = store(&args.file, Access::Inspect)?;
+    let config = args.file.load()?;
+    let store = LetterStore::new(open(&config, Access::Inspect)?, config.dead_letters);
     let filter = Filter { id: Some(args.id.clone()), ..Filter::default() };
     let letters = store.list_blocking(&filter, 2);
     let letters = letters.map_err(|error| failed(Exit::Unavailable, &error))?;
@@ -188,8 +200,11 @@ fn show(args: &ShowArgs) -> Result<Exit, Exit> {
 }
 
 fn drop_letters(args: &DropArgs) -> Result<Exit, Exit> {
-    let store = store(&args.which.file, Access::Edit)?;
-    let filter = args.which.filter();
+    let config = args.which.file.load()?;
+    let state = open(&config, Access::Edit)?;
+    let store = LetterStore::new(state.clone(), config.dead_letters);
+    let filter = args.which.filter(&config)?;
+    warn_of_replay(&config, &Requests::new(state))?;
     if !args.yes {
         let count = store.count_blocking(&filter);
         let count = count.map_err(|error| failed(Exit::Unavailable, &error))?;
@@ -200,4 +215,26 @@ fn drop_letters(args: &DropArgs) -> Result<Exit, Exit> {
     let dropped = dropped.map_err(|error| failed(Exit::Unavailable, &error))?;
     say!("dropped {dropped} dead letters");
     Ok(Exit::Clean)
+}
+
+/// Letters that are on their way are in memory: dropping them does not stop them.
+fn warn_of_replay(config: &Config, requests: &Requests) -> Result<(), Exit> {
+    let unavailable = |error: StateError| failed(Exit::Unavailable, &error);
+    let holder = state::holder(&config.state).map_err(unavailable)?;
+    let asked = requests.under_way_blocking().map_err(unavailable)?;
+    let by = match (holder, asked) {
+        (Some(holder), _) if replays(&holder) => holder,
+        (Some(holder), Some(number)) => format!("replay {number} by {holder}"),
+        (Some(_) | None, _) => return Ok(()),
+    };
+    tell!(
+        "warning: a replay is under way ({by}): letters that it has on their way may be delivered \
+         all the same; its report counts them as dropped"
+    );
+    Ok(())
+}
+
+/// Whether who holds the state file is a replay without a daemon, by what it says of itself.
+pub(super) fn replays(holder: &str) -> bool {
+    holder.contains(" dead-letter replay")
 }

@@ -81,6 +81,7 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
         shutdown: file.shutdown,
         dead_letters,
         warnings,
+        digest: String::new(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! and checks what no stage can check alone.
 
 mod check;
+mod digest;
 mod environment;
 mod files;
 mod place;
@@ -33,6 +34,7 @@ use self::route::RouteConfig;
 pub use self::environment::{quoted, unread};
 pub use self::place::place;
 pub use self::problem::Problem;
+pub(crate) use self::problem::closest;
 
 /// The file as it is written.
 #[derive(Debug, Deserialize)]
@@ -209,6 +211,9 @@ pub struct Config {
     pub dead_letters: DeadLettersConfig,
     /// What works but should not stay so, each with its remedy.
     pub warnings: Vec<String>,
+    /// Of the routes and destinations as they are written: files with the same one replay dead
+    /// letters in the same way.
+    pub digest: String,
 }
 
 impl Config {
@@ -240,7 +245,8 @@ impl Config {
         // Variables add no lines, so places in the one text are places in the other.
         let at = problem::Locator { file: name, text: &filled };
         let config = Self::check(&at, environment);
-        config.map_err(|problem| problem.hiding(&variables))
+        let config = config.map_err(|problem| problem.hiding(&variables))?;
+        Ok(Self { digest: digest::digest(text), ..config })
     }
 
     fn check(

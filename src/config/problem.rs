@@ -101,7 +101,7 @@ fn nearest(message: &str) -> Option<String> {
 }
 
 /// The name most like `found`, unless none is like it.
-pub(super) fn closest<'n>(found: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn closest<'n>(found: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let by_distance = names.map(|name| (strsim::damerau_levenshtein(found, name), name));
     let (distance, name) = by_distance.min()?;
     (distance <= found.len().max(3) / 2).then_some(name)

@@ -109,6 +109,7 @@ fn refused_again(letter: &[u8], event: &Refused<'_>) -> Option<Letter> {
         // The store adds those of before.
         attempts: 1,
         document: document(event.document),
+        is_again: true,
         ..before
     })
 }
@@ -132,6 +133,7 @@ fn blank(
     // A whole record that is replayed and still cannot be decoded is the same letter.
     let same = record.ticket().filter(|_| ordinal.is_none()).map(|ticket| ticket.id.clone());
     Letter {
+        is_again: same.is_some(),
         id: same.unwrap_or_else(|| id(record, ordinal, destination)),
         at: now.clone(),
         stream: record.place.stream.to_string(),

@@ -3,6 +3,7 @@
 mod config;
 mod letter;
 pub mod requests;
+mod settle;
 pub mod sqlite;
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,10 @@ pub struct Letter {
     /// The document that was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<Box<RawValue>>,
+    /// Whether it is a letter that was sent again, and is brought up to date if it is still there:
+    /// one that was dropped meanwhile does not come back.
+    #[serde(skip)]
+    pub is_again: bool,
 }
 
 /// A log event with the fields of its envelope, under their CloudWatch Logs names.

@@ -6,20 +6,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Timestamp;
 use crate::fate::{KeptReason, ReplayResult};
-use crate::state::{State, StateError};
+use crate::state::{Durability, State, StateError};
 
 use super::sqlite::Filter;
 
 /// How long the end of a replay is kept for a command that does not come for it.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
+/// A daemon that works on a request writes of it every second, unless its disk is slow.
+const UNDER_WAY: Duration = Duration::from_secs(30);
+
 /// Which letters are sent again, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Order {
     /// Those that are meant.
     pub filter: Filter,
@@ -27,10 +31,23 @@ pub struct Order {
     pub as_is: bool,
     /// The destination they go to, in place of the one that refused them.
     pub to: Option<String>,
+    /// By which routes and destinations; without, by those that the daemon has loaded.
+    pub written: Option<Written>,
 }
 
-/// How far a replay is, or how it ended.
+/// Routes and destinations as a configuration file had them when a replay was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    /// The file.
+    pub file: String,
+    /// A digest of them.
+    pub digest: String,
+}
+
+/// How far a replay is, or how it ended: `letters = removed + kept + dropped + not_sent`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// Letters that are meant.
     pub letters: u64,
@@ -38,6 +55,10 @@ pub struct Report {
     pub removed: u64,
     /// Letters that were sent and are still there, by reason.
     pub kept: BTreeMap<KeptReason, u64>,
+    /// Letters that somebody else removed meanwhile: some of them may have been delivered.
+    pub dropped: u64,
+    /// Letters that are on their way now.
+    pub on_way: u64,
     /// Events by destination and by what it said.
     pub sent: BTreeMap<String, BTreeMap<ReplayResult, u64>>,
 }
@@ -53,6 +74,15 @@ pub struct Request {
     pub done: Report,
 }
 
+/// The request that a replay belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Its number.
+    pub number: i64,
+    /// What was done of it before a restart.
+    pub done: Report,
+}
+
 /// How a request stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -64,6 +94,19 @@ pub struct Standing {
     pub ended: bool,
     /// What broke it off.
     pub error: Option<String>,
+    /// The one that is carried out before it.
+    pub ahead: Option<Ahead>,
+}
+
+/// A replay that others wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// Its number.
+    pub number: i64,
+    /// When a daemon last wrote of it; none before it is taken up.
+    pub seen: Option<Timestamp>,
+    /// How far it is.
+    pub report: Report,
 }
 
 /// The requests in a state file.
@@ -73,10 +116,10 @@ pub struct Requests {
 }
 
 impl Report {
-    /// Letters that were taken up.
+    /// Letters that were taken up and have come to their end, or were dropped.
     #[must_use]
     pub fn ended(&self) -> u64 {
-        self.removed + self.kept.values().sum::<u64>()
+        self.removed + self.dropped + self.kept.values().sum::<u64>()
     }
 
     /// Letters that were not sent.
@@ -95,8 +138,9 @@ impl Report {
     #[must_use]
     pub fn after(&self, before: &Self) -> Self {
         let mut sum = self.clone();
-        sum.letters += before.removed;
+        sum.letters += before.removed + before.dropped;
         sum.removed += before.removed;
+        sum.dropped += before.dropped;
         for (name, counts) in &before.sent {
             let all = sum.sent.entry(name.clone()).or_default();
             for (result, events) in counts {
@@ -132,29 +176,56 @@ impl Requests {
     /// How a request stands; none when there is no such request any more.
     pub async fn standing(&self, number: i64) -> Result<Option<Standing>, StateError> {
         let read = self.state.call(move |connection| {
+            let transaction = connection.transaction()?;
             let sql = "SELECT seen, report, ended, error FROM replays WHERE number = ?1";
-            let row = connection.query_row(sql, [number], |row| {
-                let seen = row.get::<_, Option<i64>>(0)?.map(Timestamp);
-                let report = report(row.get(1)?);
+            let standing = transaction.query_row(sql, [number], |row| {
+                let (seen, report) = (seen(row.get(0)?), report(row.get(1)?));
                 let ended = row.get::<_, Option<i64>>(2)?.is_some();
-                Ok(Standing { seen, report, ended, error: row.get(3)? })
+                Ok(Standing { seen, report, ended, error: row.get(3)?, ahead: None })
             });
-            row.optional()
+            let Some(standing) = standing.optional()? else { return Ok(None) };
+            let sql = "SELECT number, seen, report FROM replays
+                       WHERE ended IS NULL AND number < ?1 ORDER BY number LIMIT 1";
+            let ahead = transaction.query_row(sql, [number], |row| {
+                let (seen, report) = (seen(row.get(1)?), report(row.get(2)?));
+                Ok(Ahead { number: row.get(0)?, seen, report })
+            });
+            Ok(Some(Standing { ahead: ahead.optional()?, ..standing }))
         });
         read.await
     }
 
-    /// Asks for no more of it: letters that are on their way still come to their end. Also
-    /// forgets one that has ended, or was never taken up.
+    /// Asks for no more of it: letters that are on their way still come to their end. One that was
+    /// never taken up is forgotten.
     pub async fn withdraw(&self, number: i64) -> Result<(), StateError> {
         let withdrawn = self.state.call_durable(move |connection| {
-            let sql = "DELETE FROM replays WHERE number = ?1
-                       AND (ended IS NOT NULL OR seen IS NULL)";
+            let sql = "DELETE FROM replays WHERE number = ?1 AND seen IS NULL";
             connection.execute(sql, [number])?;
             connection.execute("UPDATE replays SET withdrawn = 1 WHERE number = ?1", [number])?;
             Ok(())
         });
         withdrawn.await
+    }
+
+    /// Forgets it, however it stands. A daemon that works on it takes that for withdrawn.
+    pub async fn forget(&self, number: i64) -> Result<(), StateError> {
+        let forgotten = self.state.call_durable(move |connection| {
+            connection.execute("DELETE FROM replays WHERE number = ?1", [number]).map(drop)
+        });
+        forgotten.await
+    }
+
+    /// The request that a daemon has written of within the last half minute and not ended.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    pub fn under_way_blocking(&self) -> Result<Option<i64>, StateError> {
+        self.state.call_blocking(Durability::Normal, |connection| {
+            let age = i64::try_from(UNDER_WAY.as_millis()).unwrap_or(i64::MAX);
+            let since = Timestamp::now().0.saturating_sub(age);
+            let sql = "SELECT number FROM replays WHERE ended IS NULL AND seen >= ?1";
+            connection.query_row(sql, [since], |row| row.get(0)).optional()
+        })
     }
 
     /// The request that is to be carried out next.
@@ -169,20 +240,6 @@ impl Requests {
             row.optional()
         });
         read.await
-    }
-
-    /// Writes how far it is; whether it is still wanted.
-    pub async fn tell(&self, number: i64, report: &Report) -> Result<bool, StateError> {
-        let report = to_json(report);
-        let told = self.state.call(move |connection| {
-            let sql = "UPDATE replays SET seen = ?2, report = ?3 WHERE number = ?1
-                       RETURNING withdrawn";
-            let values = params![number, Timestamp::now().0, report];
-            let withdrawn: Option<bool> =
-                connection.query_row(sql, values, |row| row.get(0)).optional()?;
-            Ok(withdrawn == Some(false))
-        });
-        told.await
     }
 
     /// Writes how it ended, and forgets those that ended long ago.
@@ -206,9 +263,25 @@ impl Requests {
     }
 }
 
+/// Writes how far a replay is; whether it is still wanted.
+pub(super) fn tell(
+    connection: &Connection,
+    number: i64,
+    report: &Report,
+) -> rusqlite::Result<bool> {
+    let sql = "UPDATE replays SET seen = ?2, report = ?3 WHERE number = ?1 RETURNING withdrawn";
+    let values = params![number, Timestamp::now().0, to_json(report)];
+    let withdrawn = connection.query_row(sql, values, |row| row.get::<_, bool>(0)).optional()?;
+    Ok(withdrawn == Some(false))
+}
+
 fn to_json(value: &impl Serialize) -> String {
     // Text and numbers under text keys: writing it cannot fail.
     serde_json::to_string(value).unwrap_or_default()
+}
+
+fn seen(time: Option<i64>) -> Option<Timestamp> {
+    time.map(Timestamp)
 }
 
 /// What was told last; nothing is told before the first letter has ended.
@@ -228,13 +301,13 @@ mod tests {
 
     fn order(to: &str) -> Order {
         let filter = Filter { reason: Some("mapping".to_owned()), ..Filter::default() };
-        Order { filter, as_is: true, to: Some(to.to_owned()) }
+        Order { filter, as_is: true, to: Some(to.to_owned()), written: None }
     }
 
     fn report() -> Report {
         let kept = [(KeptReason::Refused, 2)].into();
         let sent = [("search".to_owned(), [(ReplayResult::Created, 5)].into())].into();
-        Report { letters: 9, removed: 5, kept, sent }
+        Report { letters: 9, removed: 5, kept, sent, dropped: 1, on_way: 0 }
     }
 
     #[tokio::test]
@@ -246,14 +319,23 @@ mod tests {
         assert_eq!(requests.standing(one).await.unwrap(), Some(Standing::default()));
         let next = requests.next().await.unwrap().unwrap();
         assert_eq!((next.number, next.order), (one, Some(order("a"))));
-        assert!(requests.tell(one, &report()).await.unwrap());
+        assert_eq!(requests.under_way_blocking().unwrap(), None);
+        assert!(told(&requests, one, &report()));
         // A daemon that starts again finds what was done before.
         assert_eq!(requests.next().await.unwrap().unwrap().done, report());
+        assert_eq!(requests.under_way_blocking().unwrap(), Some(one));
+        let ahead = requests.standing(two).await.unwrap().unwrap().ahead.unwrap();
+        assert_eq!((ahead.number, ahead.report, ahead.seen.is_some()), (one, report(), true));
         requests.end(one, &report(), Some("full".to_owned())).await.unwrap();
         let standing = requests.standing(one).await.unwrap().unwrap();
         assert_eq!((standing.ended, standing.error.as_deref()), (true, Some("full")));
         assert_eq!(standing.report, report());
         assert_eq!(requests.next().await.unwrap().unwrap().number, two);
+    }
+
+    fn told(requests: &Requests, number: i64, report: &Report) -> bool {
+        let told = |connection: &mut Connection| tell(connection, number, report);
+        requests.state.call_blocking(Durability::Normal, told).unwrap()
     }
 
     #[tokio::test]
@@ -263,23 +345,30 @@ mod tests {
         let one = requests.ask(&order("a")).await.unwrap();
         requests.withdraw(one).await.unwrap();
         assert_eq!(requests.next().await.unwrap(), None);
-        assert!(!requests.tell(one, &Report::default()).await.unwrap());
+        assert!(!told(&requests, one, &Report::default()));
         let two = requests.ask(&order("a")).await.unwrap();
-        assert!(requests.tell(two, &Report::default()).await.unwrap());
+        assert!(told(&requests, two, &Report::default()));
         requests.withdraw(two).await.unwrap();
-        assert!(!requests.tell(two, &Report::default()).await.unwrap());
+        assert!(!told(&requests, two, &Report::default()));
         requests.end(two, &report(), None).await.unwrap();
-        assert!(requests.standing(two).await.unwrap().unwrap().ended);
         requests.withdraw(two).await.unwrap();
+        assert!(requests.standing(two).await.unwrap().unwrap().ended, "its report is still there");
+        requests.forget(two).await.unwrap();
         assert_eq!(requests.standing(two).await.unwrap(), None);
+    }
+
+    #[test]
+    fn an_order_with_a_condition_of_another_version_is_not_carried_out_without_it() {
+        let order = r#"{"filter":{"reason":null,"severity":"low"},"as_is":false,"to":null}"#;
+        assert!(serde_json::from_str::<Order>(order).is_err());
     }
 
     #[test]
     fn a_report_goes_on_from_the_one_before_a_restart() {
         let kept = [(KeptReason::Refused, 1)].into();
-        let again = Report { letters: 4, removed: 3, kept, ..report() };
+        let again = Report { letters: 4, removed: 3, dropped: 0, kept, ..report() };
         let sum = again.after(&report());
-        assert_eq!((sum.letters, sum.removed, sum.ended()), (9, 8, 9));
+        assert_eq!((sum.letters, sum.removed, sum.dropped, sum.ended()), (10, 8, 1, 10));
         assert_eq!(sum.sent["search"][&ReplayResult::Created], 10);
     }
 }

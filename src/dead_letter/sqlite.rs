@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use rusqlite::{
+    Connection, OptionalExtension as _, Row, TransactionBehavior, params, params_from_iter,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Timestamp;
@@ -20,7 +22,7 @@ const DROP_STEP: usize = 1_000;
 /// The letters of this box. Clones share the state file.
 #[derive(Clone, Debug)]
 pub struct LetterStore {
-    state: State,
+    pub(super) state: State,
     config: DeadLettersConfig,
     /// Why the last write failed, until one succeeds: what could not be written is tried again.
     trouble: Arc<Mutex<Option<String>>>,
@@ -53,7 +55,10 @@ pub enum LetterStoreError {
 }
 
 /// Which letters are meant; all that is set must agree.
+///
+/// The times are fixed when it is asked for, so that it means the same letters however long it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Filter {
     /// The class of the reason.
     pub reason: Option<String>,
@@ -63,10 +68,33 @@ pub struct Filter {
     pub destination: Option<String>,
     /// The start of the id.
     pub id: Option<String>,
-    /// Last attempted longer ago than this.
-    pub older_than: Option<Duration>,
-    /// Last attempted within this.
-    pub newer_than: Option<Duration>,
+    /// Last attempted before this.
+    pub before: Option<Timestamp>,
+    /// Last attempted then or since.
+    pub since: Option<Timestamp>,
+}
+
+/// What letters are found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// The class of the reason.
+    Reason,
+    /// The route.
+    Route,
+    /// The destination.
+    Destination,
+}
+
+impl Column {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reason => "reason",
+            Self::Route => "route",
+            Self::Destination => "destination",
+        }
+    }
 }
 
 /// A letter as the store has it.
@@ -132,8 +160,9 @@ impl LetterStore {
         self.upsert_all(&rows)
     }
 
-    /// Brings letters that are sent again up to date, or adds those of the events of a record that
-    /// is one. Never `Full`: a full store must be able to empty itself.
+    /// Brings letters that are sent again up to date, where they were not dropped meanwhile, or adds
+    /// those of the events of a record that is one. Never `Full`: a full store must be able to empty
+    /// itself.
     ///
     /// # Errors
     /// Nothing was stored.
@@ -143,7 +172,9 @@ impl LetterStore {
 
     fn upsert_all(&self, rows: &[(&Letter, String)]) -> Result<(), LetterStoreError> {
         let written = self.state.call_blocking(Durability::Full, |connection| {
-            let transaction = connection.transaction()?;
+            // A letter is read before it is written: nobody may write between.
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             rows.iter().try_for_each(|(letter, json)| upsert(&transaction, letter, json))?;
             transaction.commit()
         });
@@ -192,21 +223,23 @@ impl LetterStore {
         self.read(|connection| connection.query_row(sql, [], |row| row.get(0)))
     }
 
-    /// Deletes letters by their numbers; durable when it returns.
+    /// How many letters `page_blocking` would give, all pages together.
     ///
     /// # Errors
-    /// None was deleted.
-    pub fn remove_blocking(&self, numbers: &[i64]) -> Result<(), LetterStoreError> {
-        let removed = self.state.call_blocking(Durability::Full, |connection| {
-            let transaction = connection.transaction()?;
-            {
-                let sql = "DELETE FROM dead_letters WHERE number = ?";
-                let mut delete = transaction.prepare_cached(sql)?;
-                numbers.iter().try_for_each(|number| delete.execute([number]).map(drop))?;
-            }
-            transaction.commit()
-        });
-        removed.map_err(|source| LetterStoreError::State { source })
+    /// The state file cannot be read.
+    pub fn count_between_blocking(
+        &self,
+        filter: &Filter,
+        (after, last): (i64, i64),
+    ) -> Result<u64, LetterStoreError> {
+        let (condition, mut values) = filter.condition();
+        values.extend([Value::Integer(after), Value::Integer(last)]);
+        let sql = format!(
+            "SELECT count(*) FROM dead_letters WHERE {condition} AND number > ? AND number <= ?"
+        );
+        self.read(|connection| {
+            connection.query_row(&sql, params_from_iter(values), |row| count(row, 0))
+        })
     }
 
     /// The letters that `filter` means, the last attempted first, at most `limit`.
@@ -289,10 +322,19 @@ impl LetterStore {
     /// # Errors
     /// The state file cannot be read.
     pub fn count_blocking(&self, filter: &Filter) -> Result<u64, LetterStoreError> {
-        let (condition, values) = filter.condition();
-        let sql = format!("SELECT count(*) FROM dead_letters WHERE {condition}");
+        self.count_between_blocking(filter, (0, i64::MAX))
+    }
+
+    /// All names that letters have in a column. Reads through the letters.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    pub fn names_blocking(&self, column: Column) -> Result<Vec<String>, LetterStoreError> {
+        let name = column.as_str();
+        let sql = format!("SELECT DISTINCT {name} FROM dead_letters WHERE {name} IS NOT NULL");
         self.read(|connection| {
-            connection.query_row(&sql, params_from_iter(values), |row| count(row, 0))
+            let mut statement = connection.prepare(&sql)?;
+            statement.query_map([], |row| row.get(0))?.collect()
         })
     }
 
@@ -318,7 +360,7 @@ impl LetterStore {
     /// What was deleted before the error stays deleted.
     pub fn expire_blocking(&self) -> Result<usize, LetterStoreError> {
         let Some(age) = self.config.max_age else { return Ok(0) };
-        self.drop_blocking(&Filter { older_than: Some(age.0), ..Filter::default() })
+        self.drop_blocking(&Filter { before: Some(ago(age.0)), ..Filter::default() })
     }
 
     fn read<T>(
@@ -328,6 +370,12 @@ impl LetterStore {
         let read = self.state.call_blocking(Durability::Normal, work);
         read.map_err(|source| LetterStoreError::State { source })
     }
+}
+
+/// The time that is `age` ago.
+#[must_use]
+pub fn ago(age: Duration) -> Timestamp {
+    Timestamp(Timestamp::now().0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// SQLite's numbers are signed; counts are not.
@@ -349,6 +397,9 @@ fn upsert(connection: &Connection, letter: &Letter, json: &str) -> rusqlite::Res
         .prepare_cached("SELECT letter FROM dead_letters WHERE id = ?")?
         .query_row([&letter.id], |row| row.get(0))
         .optional()?;
+    if letter.is_again && known.is_none() {
+        return Ok(());
+    }
     let known = known.and_then(|json| serde_json::from_str::<Letter>(&json).ok());
     let raised = known.and_then(|known| {
         let attempts = known.attempts.saturating_add(letter.attempts);
@@ -386,11 +437,10 @@ impl Filter {
             conditions.push("id >= ? AND id < ?".to_owned());
             values.extend([Value::Text(prefix.clone()), Value::Text(format!("{prefix}g"))]);
         }
-        for (sign, age) in [("<", self.older_than), (">=", self.newer_than)] {
-            if let Some(age) = age {
-                let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        for (sign, time) in [("<", self.before), (">=", self.since)] {
+            if let Some(time) = time {
                 conditions.push(format!("time {sign} ?"));
-                values.push(Value::Integer(Timestamp::now().0.saturating_sub(age)));
+                values.push(Value::Integer(time.0));
             }
         }
         (conditions.join(" AND "), values)
@@ -400,6 +450,9 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dead_letter::requests::{Part, Report};
+    use crate::fate::KeptReason;
+    use crate::record::Returned;
     use crate::record::tests::record;
     use crate::state::{Access, SqliteConfig};
     use crate::units::ByteSize;
@@ -470,6 +523,46 @@ mod tests {
     }
 
     #[test]
+    fn a_letter_that_was_dropped_while_it_was_sent_again_does_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), DeadLettersConfig::default());
+        store.write_blocking(&[letter(1, "gzip")]).unwrap();
+        let again = |number| Letter { is_again: true, ..letter(number, "json") };
+        store.rewrite_blocking(&[again(1), again(2)]).unwrap();
+        let left = store.list_blocking(&Filter::default(), 9).unwrap();
+        assert_eq!((left.len(), left[0].reason.as_str(), left[0].attempts), (1, "json", 2));
+    }
+
+    #[test]
+    fn what_has_become_of_letters_and_the_word_about_it_are_written_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), DeadLettersConfig::default());
+        let letters: Vec<_> = (1..=5).map(|number| letter(number, "gzip")).collect();
+        store.write_blocking(&letters).unwrap();
+        store
+            .drop_blocking(&Filter { id: Some(letters[3].id.clone()), ..Filter::default() })
+            .unwrap();
+        store
+            .drop_blocking(&Filter { id: Some(letters[4].id.clone()), ..Filter::default() })
+            .unwrap();
+        let kept = Some(KeptReason::Refused);
+        let ended = [(1, None), (2, None), (3, kept), (4, kept), (5, None)];
+        let ended = ended.map(|(number, kept)| Returned { number, kept });
+        let begun = Report { letters: 6, ..Report::default() };
+        let (report, is_wanted) = store.settle_blocking(&ended, &begun, None).unwrap();
+        assert_eq!((report.removed, report.dropped, report.not_sent()), (2, 2, 1));
+        assert_eq!((report.kept[&KeptReason::Refused], is_wanted), (1, true));
+        assert_eq!(store.count_blocking(&Filter::default()).unwrap(), 1);
+
+        // Where the word cannot be written, the letter is still there.
+        let broken = |connection: &mut Connection| connection.execute("DROP TABLE replays", []);
+        store.state.call_blocking(Durability::Full, broken).unwrap();
+        let last = [Returned { number: 3, kept: None }];
+        assert!(store.settle_blocking(&last, &report, Some(&Part::default())).is_err());
+        assert_eq!(store.count_blocking(&Filter::default()).unwrap(), 1);
+    }
+
+    #[test]
     fn letters_come_page_by_page_in_their_order() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), DeadLettersConfig::default());
@@ -488,8 +581,8 @@ mod tests {
             seen.extend(page.into_iter().map(|stored| stored.id));
         }
         assert!(seen.iter().eq(letters.iter().map(|letter| &letter.id)));
-        store.remove_blocking(&(1..=last).collect::<Vec<_>>()).unwrap();
-        assert_eq!(store.count_blocking(&Filter::default()).unwrap(), 1);
+        assert_eq!(store.count_between_blocking(&Filter::default(), (5, last)).unwrap(), 15);
+        assert_eq!(store.count_blocking(&Filter::default()).unwrap(), 21);
     }
 
     #[test]
@@ -511,9 +604,9 @@ mod tests {
         let reason = Some("gzip".to_owned());
         let count = |filter: &Filter| store.count_blocking(filter).unwrap();
         assert_eq!(count(&Filter { reason: reason.clone(), ..Filter::default() }), 1);
-        let hour = Some(Duration::from_secs(3600));
-        assert_eq!(count(&Filter { older_than: hour, ..Filter::default() }), 0);
-        assert_eq!(count(&Filter { newer_than: hour, reason, ..Filter::default() }), 1);
+        let hour = Some(ago(Duration::from_secs(3600)));
+        assert_eq!(count(&Filter { before: hour, ..Filter::default() }), 0);
+        assert_eq!(count(&Filter { since: hour, reason, ..Filter::default() }), 1);
         let route = Some("none".to_owned());
         assert_eq!(count(&Filter { route, ..Filter::default() }), 0);
     }

@@ -18,7 +18,7 @@ pub enum LetterPayload {
     Record,
 }
 
-/// The order to send one dead letter again. Dropped, it reports how that ended.
+/// The order to send one dead letter again. Settled, or dropped before that, it reports how it ended.
 #[derive(Debug)]
 pub struct Ticket {
     /// The letter's id.
@@ -51,19 +51,24 @@ impl Ticket {
         _ = self.kept.set(reason);
     }
 
+    /// All its events have ended. It reports at once: a batch that was split holds the record, though
+    /// it owes nothing any more, until its last part has ended.
     pub(super) fn settle(&self) {
-        _ = self.settled.set(());
+        if self.settled.set(()).is_ok() {
+            self.report(self.kept.get().copied());
+        }
+    }
+
+    fn report(&self, kept: Option<KeptReason>) {
+        self.returns.add(Returned { number: self.number, kept });
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let kept = match (self.kept.get(), self.settled.get()) {
-            (Some(reason), _) => Some(*reason),
-            (None, Some(())) => None,
-            (None, None) => Some(KeptReason::Abandoned),
-        };
-        self.returns.add(Returned { number: self.number, kept });
+        if self.settled.get().is_none() {
+            self.report(Some(self.kept.get().copied().unwrap_or(KeptReason::Abandoned)));
+        }
     }
 }
 
@@ -117,6 +122,11 @@ mod tests {
         let (settled, kept, lost) = (ticket(&returns, 1), ticket(&returns, 2), ticket(&returns, 3));
         assert!(returns.next().now_or_never().is_none());
         settled.settle();
+        assert_eq!(
+            returns.next().await,
+            [Returned { number: 1, kept: None }],
+            "before it is dropped"
+        );
         drop(settled);
         kept.keep(KeptReason::Refused);
         kept.keep(KeptReason::Discarded);
@@ -125,7 +135,7 @@ mod tests {
         let ended = returns.next().await;
         let ended: Vec<_> = ended.iter().map(|letter| (letter.number, letter.kept)).collect();
         let abandoned = Some(KeptReason::Abandoned);
-        assert_eq!(ended, [(1, None), (2, Some(KeptReason::Refused)), (3, abandoned)]);
+        assert_eq!(ended, [(2, Some(KeptReason::Refused)), (3, abandoned)]);
         assert!(returns.next().now_or_never().is_none());
     }
 }

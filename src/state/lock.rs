@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::event::Timestamp;
 
@@ -24,19 +25,50 @@ pub(super) enum Refused {
     Io(io::Error),
 }
 
+/// Who only looks for the holder has the lock for microseconds: it is tried again for as long.
+const TRIES: u32 = 10;
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
+
 impl Lock {
     pub(super) fn take(path: &Path) -> Result<Self, Refused> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(path).map_err(Refused::Io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Refused::Held(holder(&mut file))),
-            Err(TryLockError::Error(error)) => return Err(Refused::Io(error)),
+        let mut tries = 1;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries < TRIES => pause(),
+                Err(TryLockError::WouldBlock) => return Err(Refused::Held(signature(&mut file))),
+                Err(TryLockError::Error(error)) => return Err(Refused::Io(error)),
+            }
+            tries += 1;
         }
         sign(&mut file).map_err(Refused::Io)?;
         Ok(Self { _file: file })
     }
+
+    /// What the holder wrote about itself; none when nobody has the lock.
+    pub(super) fn holder(path: &Path) -> io::Result<Option<String>> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Shared, so that two who look do not see each other; given back at once.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(signature(&mut file))),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "opening a state file blocks in any case")]
+fn pause() {
+    std::thread::sleep(PAUSE);
 }
 
 fn sign(file: &mut File) -> io::Result<()> {
@@ -50,7 +82,7 @@ fn sign(file: &mut File) -> io::Result<()> {
     writeln!(file, "pid {pid} on {host} since {since}: {}", command.join(" "))
 }
 
-fn holder(file: &mut File) -> String {
+fn signature(file: &mut File) -> String {
     let mut text = String::new();
     // A holder that is just starting may not have signed yet.
     match file.take(1024).read_to_string(&mut text) {

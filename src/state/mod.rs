@@ -138,6 +138,19 @@ impl State {
     }
 }
 
+/// Who has the state file to itself now, a daemon or a command in its place, in its own words: pid,
+/// host, start and command. None when nobody has. Whoever wants the file meanwhile gets it.
+///
+/// # Errors
+/// The lock file cannot be read.
+pub fn holder(config: &SqliteConfig) -> Result<Option<String>, StateError> {
+    let path = resolve(&config.path)?;
+    Lock::holder(&beside(&path, ".lock")).map_err(|source| {
+        let remedy = remedy(&source);
+        StateError::Unusable { path, remedy, source }
+    })
+}
+
 impl Shared {
     /// Refuses what is not a state file of this version, or makes it one.
     fn admit(&mut self, access: Access) -> Result<(), StateError> {

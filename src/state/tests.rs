@@ -56,6 +56,26 @@ fn a_second_daemon_is_told_who_has_the_state() {
 }
 
 #[test]
+fn who_looks_for_the_holder_sees_it_come_and_go_and_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(holder(&config(folder.path())).unwrap(), None);
+    let state = open(&folder, Access::Daemon).unwrap();
+    let found = holder(&config(folder.path())).unwrap().unwrap();
+    assert!(found.starts_with(&format!("pid {} on ", std::process::id())), "{found}");
+    drop(state);
+    assert_eq!(holder(&config(folder.path())).unwrap(), None);
+    // As somebody who looks at the very moment.
+    let looking = fs::File::open(folder.path().join("state.db.lock")).unwrap();
+    looking.lock_shared().unwrap();
+    let thread = std::thread::spawn(move || {
+        std::thread::park_timeout(Duration::from_millis(30));
+        drop(looking);
+    });
+    open(&folder, Access::Daemon).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
 fn two_names_of_one_file_meet_at_one_lock() {
     let (folder, _state) = state();
     let path = folder.path().join("other-name.db");

@@ -80,7 +80,7 @@ async fn what_is_mended_is_delivered_and_its_letters_are_gone() {
     let rig = Rig::start().await;
     let first = rig.letters();
     let (code, said) = rig.replay_json(&["--reason", "mapping"]).await;
-    let expected = json!({"letters": 12, "removed": 0, "kept": {"refused": 12}, "not_sent": 0,
+    let expected = json!({"letters": 12, "removed": 0, "kept": {"refused": 12}, "dropped": 0, "not_sent": 0,
         "replayed": {"search": {"refused": 12}}});
     assert_eq!((code, said), (Some(1), expected));
     let again = rig.letters();
@@ -96,7 +96,7 @@ async fn what_is_mended_is_delivered_and_its_letters_are_gone() {
 
     rig.0.fake.no_rule();
     let (code, said) = rig.replay_json(&["--reason", "mapping"]).await;
-    let expected = json!({"letters": 12, "removed": 12, "kept": {}, "not_sent": 0,
+    let expected = json!({"letters": 12, "removed": 12, "kept": {}, "dropped": 0, "not_sent": 0,
         "replayed": {"search": {"created": 12}}});
     assert_eq!((code, said), (Some(0), expected));
     assert_eq!(rig.0.fake.count(), EVENTS, "the same ids, so each event once");
@@ -166,6 +166,30 @@ async fn another_destination_and_the_document_as_it_was() {
     assert!(said.contains("kept 1: they hold no document"), "{said}");
     let (code, said) = rig.replay(&["--to", "nowhere"]).await;
     assert_eq!(code, Some(64), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_nobody_knows_is_told_with_those_that_exist() {
+    let rig = Rig::start().await;
+    for (words, hint) in [
+        (["list", "--reason", "maping"], "did you mean `mapping`"),
+        (["replay", "--route", "ap"], "only `app`, `nowhere`; did you mean `app`"),
+        (["drop", "--destination", "serch"], "did you mean `search`"),
+        (["replay", "--to", "serch"], "did you mean `search`"),
+        (["replay", "--id", "zz"], "no dead letter `zz`"),
+    ] {
+        let (code, said) = rig.0.ask(&[&["dead-letter"], &words[..]].concat()).await;
+        assert_eq!(code, Some(64), "{words:?}: {said}");
+        assert!(said.contains(hint), "{words:?}: {said}");
+    }
+    for name in [["--reason", "gzip"], ["--route", "nowhere"], ["--destination", "archive"]] {
+        let (code, said) = rig.replay(&name).await;
+        assert_eq!((code, said.as_str()), (Some(0), "no dead letters to send\n"), "{name:?}");
+    }
+    // The configuration has forgotten this one, its letters have not.
+    rig.0.configure(&route("new", "/app/*", "json"));
+    let (code, said) = rig.0.ask(&["dead-letter", "list", "--route", "app"]).await;
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
