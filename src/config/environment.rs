@@ -61,10 +61,22 @@ impl Variables {
             let words = value.split(is_between);
             parts.extend(std::iter::once(value.as_str()).chain(words).map(|part| (part, &**name)));
         }
-        // A part may be part of another.
+        parts.retain(|(part, _)| part.len() >= SHORTEST_SECRET);
+        // A part may be part of another; and what was put in its place is not looked at again.
         parts.sort_by_key(|(part, _)| std::cmp::Reverse(part.len()));
-        let long = parts.into_iter().filter(|(part, _)| part.len() >= SHORTEST_SECRET);
-        long.fold(text, |text, (part, name)| text.replace(part, &format!("${{{name}}}")))
+        let (mut hidden, mut rest) = (String::with_capacity(text.len()), text.as_str());
+        while let Some(c) = rest.chars().next() {
+            let found =
+                parts.iter().find_map(|(part, name)| Some((rest.strip_prefix(part)?, name)));
+            rest = if let Some((after, name)) = found {
+                hidden.push_str(&format!("${{{name}}}"));
+                after
+            } else {
+                hidden.push(c);
+                rest.get(c.len_utf8()..).unwrap_or_default()
+            };
+        }
+        hidden
     }
 }
 

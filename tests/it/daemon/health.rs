@@ -85,6 +85,8 @@ async fn health_needs_to_know_where_the_daemon_listens_and_nothing_else() {
     assert_eq!(health(Some(daemon.address)), (Some(0), "live\n".to_owned()));
 
     let address = daemon.address;
+    // What has read nothing yet has no figures for its end to be checked by.
+    daemon.settled().await;
     daemon.stop("-TERM", Some(0)).await;
     let (code, said) = health(Some(address));
     assert_eq!(code, Some(1), "{said}");
