@@ -86,7 +86,7 @@ async fn health_needs_to_know_where_the_daemon_listens_and_nothing_else() {
 
     let address = daemon.address;
     // What has read nothing yet has no figures for its end to be checked by.
-    daemon.settled().await;
+    rig.wait_for(1).await;
     daemon.stop("-TERM", Some(0)).await;
     let (code, said) = health(Some(address));
     assert_eq!(code, Some(1), "{said}");
