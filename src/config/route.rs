@@ -245,15 +245,24 @@ fn streams(
     let mut streams = Vec::new();
     for Stream(name) in listed.into_inner().0 {
         if !known.streams.contains(&name.as_str()) {
-            let hint = closest(&name, known.streams.iter().copied());
-            let hint = hint.map_or_else(String::new, |best| format!("; did you mean `{best}`?"));
-            let names = known.streams.join("`, `");
-            let text = format!("`stream`: there is no stream `{name}`, only `{names}`{hint}");
-            return Err(at.problem(start, text));
+            return Err(at.value(start, &no_stream(&name, known.streams)));
         }
         streams.push(StreamName::new(&name));
     }
     Ok(streams)
+}
+
+fn no_stream(name: &str, streams: &[&str]) -> String {
+    let names = streams.join("`, `");
+    if name.contains(['*', '?']) {
+        return format!(
+            "`{name}` is a pattern, and a stream is asked for by its name: write one of `{names}`, \
+             or a list of them"
+        );
+    }
+    let hint = closest(name, streams.iter().copied());
+    let hint = hint.map_or_else(String::new, |best| format!("; did you mean `{best}`?"));
+    format!("there is no stream `{name}`, only `{names}`{hint}")
 }
 
 fn resolve(
@@ -271,12 +280,11 @@ fn resolve(
                 Some(best) => format!("did you mean `{best}`?"),
                 None => format!("add a table `[destination.{name}.opensearch]`"),
             };
-            return Err(at.problem(start, format!("there is no destination `{name}`; {hint}")));
+            return Err(at.value(start, &format!("there is no destination `{name}`; {hint}")));
         };
         if to.contains(&id) {
-            return Err(
-                at.problem(start, format!("destination `{name}` is listed twice: name it once"))
-            );
+            let text = format!("destination `{name}` is listed twice: name it once");
+            return Err(at.value(start, &text));
         }
         to.push(id);
     }

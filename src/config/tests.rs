@@ -51,7 +51,7 @@ fn each_mistake_is_named_with_its_line_and_remedy() {
         (
             "to = [\"search\"]\nindex = \"vpc",
             "to = [\"serch\"]\nindex = \"vpc",
-            "logweir.toml:16:7: there is no destination `serch`; did you mean `search`?",
+            "logweir.toml:16:7: `to`: there is no destination `serch`; did you mean `search`?",
         ),
         ("region =", "regoin =", "did you mean `region`?"),
         ("parse = \"auto\"", "parse = \"cloudtrial\"", "cloudtrail"),
@@ -79,6 +79,22 @@ fn each_mistake_is_named_with_its_line_and_remedy() {
         assert!(text.contains(expected), "{replace}: {text}");
         assert!(!text.contains("s3cr"), "a secret is shown: {text}");
     }
+}
+
+#[test]
+fn a_mistake_in_a_list_is_named_with_its_key_on_whichever_line_it_stands() {
+    let name = "name = \"rest\"";
+    for (list, expected) in [
+        ("account = [\"111122223333\", 7]", "21:28: `account`: write text in quotes"),
+        ("account = [\n  \"111122223333\",\n  7,\n]", "23:3: `account`: write text in quotes"),
+        ("account = [\"x\"]", "21:11: `account`: `x` is no AWS account"),
+    ] {
+        let text = error(name, &format!("{name}\n{list}"));
+        assert!(text.starts_with(&format!("logweir.toml:{expected}")), "{text}");
+    }
+    // What stands behind a list is not in it.
+    let text = error(name, &format!("{name}\naccount = [\"111122223333\"]\n7 = 7"));
+    assert!(text.starts_with("logweir.toml:22:1: unknown key `7`"), "{text}");
 }
 
 #[test]
