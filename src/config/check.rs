@@ -15,6 +15,7 @@ use crate::units::{ByteSize, Period};
 
 use super::files;
 use super::problem::Locator;
+use super::reach::idle_last;
 use super::route::{Known, routes};
 use super::{Config, DestinationConfig, File, HttpConfig, Problem, ShutdownConfig};
 
@@ -61,6 +62,7 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
             warnings.push(format!("no route leads to destination `{name}`"));
         }
     }
+    warnings.extend(idle_last(&routes, &known));
     warnings.extend(trusting(&routes));
     for (name, config) in &destinations {
         if let DestinationConfig::OpenSearch(config) = config {

@@ -8,6 +8,7 @@ mod environment;
 mod files;
 mod place;
 mod problem;
+mod reach;
 mod route;
 mod wording;
 

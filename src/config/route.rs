@@ -14,6 +14,7 @@ use crate::route::{Conditions, IndexTemplate, Patterns, Route, RouteTable, Way};
 
 use super::Problem;
 use super::problem::{Locator, closest};
+use super::reach::unreachable;
 
 /// A `[[route]]`.
 #[derive(Debug, Deserialize)]
@@ -27,8 +28,7 @@ pub(super) struct RouteConfig {
     log_group: Listed<Pattern>,
     #[serde(default)]
     log_stream: Listed<Pattern>,
-    #[serde(default)]
-    kind: Listed<Kind>,
+    kind: Option<Spanned<Listed<Kind>>>,
     parse: Option<Parser>,
     #[serde(default)]
     to: Vec<Spanned<String>>,
@@ -167,10 +167,11 @@ pub(super) fn routes(
             let text = format!("a second route is called `{name}`: give it a name of its own");
             return Err(at.problem(config.name.span().start, text));
         }
-        if let Some(before) = routes.last().filter(|before| before.takes.take_everything()) {
-            return Err(at.problem(start, unreachable(&name, before)));
+        let route = route(config, known, (at, start))?;
+        if let Some(text) = unreachable(&route, &routes, known.streams) {
+            return Err(at.problem(start, text));
         }
-        routes.push(route(config, known, (at, start))?);
+        routes.push(route);
         last = Some(start);
     }
     let Some(last) = last else {
@@ -187,14 +188,6 @@ pub(super) fn routes(
     })
 }
 
-fn unreachable(name: &str, before: &Route) -> String {
-    format!(
-        "route `{name}` would never take an event: route `{}` before it takes everything. Move \
-         `{name}` up, or give the other a condition such as `log_group`",
-        before.name
-    )
-}
-
 fn route(
     config: RouteConfig,
     known: &Known<'_>,
@@ -207,7 +200,7 @@ fn route(
         accounts: config.account.0.into_iter().map(|account| account.0).collect(),
         log_groups: patterns(&config.log_group),
         log_streams: patterns(&config.log_stream),
-        kinds: config.kind.0,
+        kinds: config.kind.as_ref().map_or_else(Vec::new, |kind| kind.get_ref().0.clone()),
     };
     let way = if config.discard {
         if !config.to.is_empty() || config.parse.is_some() || config.index.is_some() {

@@ -129,6 +129,7 @@ const CASES: &[Case] = &[
     ),
     (FLOW_GROUPS, "", "route `flow` before it takes everything"),
     (FLOW_GROUPS, "log_group = \"*\"", "Move `rest` up"),
+    (FLOW_GROUPS, "log_group = \"CloudTrail/*\"", "route `cloudtrail` before it takes everything"),
     (FLOW_GROUPS, "log_group = []", "an empty list"),
     (FLOW_GROUPS, "log_group = [\"\"]", "an empty pattern"),
     (FLOW_GROUPS, "account = \"12345\"", "its 12 digits"),
