@@ -219,9 +219,30 @@ fn route(
         let parser = config
             .parse
             .ok_or_else(|| wrong("add how its messages are read, such as `parse = \"auto\"`"))?;
+        if let (Some(kind), Some(text)) = (&config.kind, misfit(&parser, &takes.kinds)) {
+            return Err(at.value(kind.span().start, &format!("route `{name}`: {text}")));
+        }
         Way::Send { parser, to: resolve(&config.to, known.destinations, at)?, index }
     };
     Ok(Route { name: RouteName::new(&name), takes, way })
+}
+
+/// What is wrong with reading events of these kinds so: of one of them nothing could ever be read.
+fn misfit(parser: &Parser, kinds: &[Kind]) -> Option<String> {
+    let (name, readable) = match parser {
+        // `auto` calls an object CloudTrail's only if it can be nothing else.
+        Parser::CloudTrail => (Kind::CloudTrail, [Kind::CloudTrail, Kind::Json]),
+        Parser::Json(_) => (Kind::Json, [Kind::CloudTrail, Kind::Json]),
+        // `auto` knows no format but AWS's: a line of another is text to it.
+        Parser::VpcFlow(_) => (Kind::VpcFlow, [Kind::VpcFlow, Kind::Plain]),
+        Parser::Plain | Parser::Lambda | Parser::Auto(_) => return None,
+    };
+    let unreadable = kinds.iter().find(|kind| !readable.contains(kind))?.as_str();
+    let (name, [one, other]) = (name.as_str(), readable.map(Kind::as_str));
+    Some(format!(
+        "`kind` lets in `{unreadable}`, and `parse` as `{name}` can read none of it, only `{one}` and \
+         `{other}`: change one of the two, such as to `parse = \"auto\"`"
+    ))
 }
 
 fn patterns(listed: &Listed<Pattern>) -> Patterns {

@@ -98,6 +98,38 @@ fn a_mistake_in_a_list_is_named_with_its_key_on_whichever_line_it_stands() {
 }
 
 #[test]
+fn a_route_that_could_read_none_of_what_it_lets_in_is_refused() {
+    let with = |kind: &str, parse: &str| {
+        let name = "name = \"flow\"\n";
+        let text = GOOD
+            .replace("parse.vpc_flow = \"${version} ${srcaddr} ${dstaddr}\"", parse)
+            .replace(name, &format!("{name}kind = {kind}\n"));
+        Config::parse("logweir.toml", &text, environment).map_err(|problem| problem.to_string())
+    };
+    for (kind, parse, unreadable) in [
+        ("'json'", "parse.vpc_flow = 'version srcaddr'", "json"),
+        ("'vpc_flow'", "parse = 'cloudtrail'", "vpc_flow"),
+        ("['json', 'plain']", "parse.json = {}", "plain"),
+        ("['vpc_flow', 'cloudtrail']", "parse = 'vpc_flow'", "cloudtrail"),
+    ] {
+        let text = with(kind, parse).unwrap_err();
+        assert!(text.starts_with("logweir.toml:14:8: route `flow`: `kind` lets in "), "{text}");
+        assert!(text.contains(&format!("`{unreadable}`, and `parse` as `")), "{text}");
+    }
+    let all = "['cloudtrail', 'vpc_flow', 'json', 'plain']";
+    for (kind, parse) in [
+        (all, "parse = 'auto'"),
+        (all, "parse = 'plain'"),
+        (all, "parse = 'lambda'"),
+        ("['cloudtrail', 'json']", "parse = 'json'"),
+        ("['cloudtrail', 'json']", "parse = 'cloudtrail'"),
+        ("['vpc_flow', 'plain']", "parse.vpc_flow = 'version srcaddr'"),
+    ] {
+        with(kind, parse).unwrap();
+    }
+}
+
+#[test]
 fn the_environment_overrides_settings() {
     let config = Config::parse("logweir.toml", GOOD, |name| match name {
         "LOGWEIR_LOG_LEVEL" => Some("debug".to_owned()),

@@ -130,6 +130,12 @@ const CASES: &[Case] = &[
     (FLOW_GROUPS, "", "route `flow` before it takes everything"),
     (FLOW_GROUPS, "log_group = \"*\"", "Move `rest` up"),
     (FLOW_GROUPS, "log_group = \"CloudTrail/*\"", "route `cloudtrail` before it takes everything"),
+    (
+        "name = \"cloudtrail\"\nlog_group = [\"aws-cloudtrail-logs-*\", \"CloudTrail/*\"]",
+        "name = \"cloudtrail\"\nkind = [\"cloudtrail\", \"json\", \"vpc_flow\", \"plain\"]",
+        "`kind` lets in `vpc_flow`",
+    ),
+    (FLOW_GROUPS, "kind = \"json\"", "`kind` lets in `json`"),
     (FLOW_GROUPS, "log_group = []", "an empty list"),
     (FLOW_GROUPS, "log_group = [\"\"]", "an empty pattern"),
     (FLOW_GROUPS, "account = \"12345\"", "its 12 digits"),
