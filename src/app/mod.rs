@@ -40,7 +40,6 @@ use crate::telemetry::chain::Chain;
 use crate::telemetry::ledger::Book;
 
 use self::parts::{Parts, Queues, live_part};
-pub use self::prepare::targets;
 pub use self::replay::ReplayApp;
 
 /// `dead_letters.max_age` is days: an hour more is nothing.

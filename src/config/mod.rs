@@ -6,6 +6,7 @@
 mod check;
 mod environment;
 mod files;
+mod indices;
 mod place;
 mod problem;
 mod reach;

@@ -151,14 +151,15 @@ pub(super) struct Known<'a> {
     pub(super) destinations: &'a [&'a str],
 }
 
+/// The routes, and where each begins.
 pub(super) fn routes(
     configs: Vec<Spanned<RouteConfig>>,
     known: &Known<'_>,
     at: &Locator<'_>,
-) -> Result<RouteTable, Problem> {
+) -> Result<(RouteTable, Vec<usize>), Problem> {
     let mut seen = BTreeSet::new();
     let mut routes: Vec<Route> = Vec::new();
-    let mut last = None;
+    let mut starts = Vec::new();
     for config in configs {
         let start = config.span().start;
         let config = config.into_inner();
@@ -172,20 +173,21 @@ pub(super) fn routes(
             return Err(at.problem(start, text));
         }
         routes.push(route);
-        last = Some(start);
+        starts.push(start);
     }
-    let Some(last) = last else {
+    let Some(&last) = starts.last() else {
         return Err(at.whole("there is no route: add a table `[[route]]`"));
     };
     let conditions = routes.last().map(|last| last.takes.names().collect::<Vec<_>>());
-    RouteTable::new(routes).ok_or_else(|| {
+    let routes = RouteTable::new(routes).ok_or_else(|| {
         let conditions = conditions.unwrap_or_default().join("` and `");
         let text = format!(
             "events that no route takes would have no fate: let the last route take everything \
              (leave `{conditions}` out), with `to` or with `discard = true`"
         );
         at.problem(last, text)
-    })
+    })?;
+    Ok((routes, starts))
 }
 
 fn route(

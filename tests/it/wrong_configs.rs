@@ -167,6 +167,11 @@ const CASES: &[Case] = &[
     ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-{log_stream}\"", "{log_group}"),
     ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-{account-%Y\"", "is missing"),
     ("index = \"cwl-%Y.%m.%d\"", LONG_INDEX, "shorten its text"),
+    (
+        "parse = \"auto\"\nto = [\"search\"]\nindex = \"cwl-%Y.%m.%d\"",
+        "parse.json.lift = [\"srcaddr\"]\nto = [\"search\"]\nindex = \"vpc-flowlogs-%Y\"",
+        "`vpc-flowlogs*` but not the type of `srcaddr`",
+    ),
     ("index = \"cwl-%Y.%m.%d\"", "", "index = \"logs-%Y.%m.%d\""),
 ];
 
