@@ -193,7 +193,7 @@ const COMMAND_LINES: &[&[&str]] = &[
     &["validate", "--config"],
     &["validate", "logweir.toml"],
     &["demo", "--events", "many"],
-    &["health", "--address", "everywhere"],
+    &["health", "--address", "localhost"],
     &["dead-letter", "eat"],
 ];
 
