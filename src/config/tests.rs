@@ -130,6 +130,34 @@ fn a_route_that_could_read_none_of_what_it_lets_in_is_refused() {
 }
 
 #[test]
+fn a_list_is_not_taken_for_a_table() {
+    let state = "[state.sqlite]\npath = \"/var/lib/logweir/state.db\"\n";
+    let url = "url = \"https://search.example.com\"";
+    let auth = "auth.basic = { user = \"logweir\", password = \"${SEARCH_PASSWORD}\" }";
+    let flow = "parse.vpc_flow = \"${version} ${srcaddr} ${dstaddr}\"";
+    for (find, replace, expected) in [
+        (state, &*format!("{state}[[memory]]\n"), ":7:1: there is one such table"),
+        (state, "[[state.sqlite]]\npath = \"a.db\"", ":5:1: there is one such table"),
+        (state, "[state]\nsqlite = [\"a.db\"]", ":6:10: `state.sqlite`: write a table"),
+        (url, &format!("{url}\nbulk = [\"5MiB\"]"), ":10:8: `destination.search.opensearch.bulk`"),
+        (
+            auth,
+            "auth.basic = [\"hunter2\", \"sesame\"]",
+            ":10:14: `auth.basic`: write a table; this is a list",
+        ),
+        (flow, "parse.json = [[\"a\"]]", ":15:14: `route.parse.json`"),
+    ] {
+        let text = error(find, replace);
+        assert!(text.starts_with(&format!("logweir.toml{expected}")), "{replace}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    // By position this would be `[http]` with its `listen`.
+    let text = Config::parse("x", &format!("http = ['127.0.0.1:1']\n{GOOD}"), environment);
+    let expected = "x:1:8: `http`: write a table, as in [http]; this is a list";
+    assert_eq!(text.unwrap_err().to_string(), expected);
+}
+
+#[test]
 fn the_environment_overrides_settings() {
     let config = Config::parse("logweir.toml", GOOD, |name| match name {
         "LOGWEIR_LOG_LEVEL" => Some("debug".to_owned()),
