@@ -43,7 +43,6 @@ use crate::telemetry::rate_limit::RateLimit;
 
 use self::desk::Desk;
 use self::parts::{Parts, Queues, live_part};
-pub use self::prepare::targets;
 pub use self::replay::ReplayApp;
 
 /// `dead_letters.max_age` is days: an hour more is nothing.

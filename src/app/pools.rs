@@ -12,6 +12,7 @@ use crate::delivery::{Closed, DeliveryMetrics, Dispatcher, Pool, PoolStatus, Sur
 use crate::destination::Destination;
 use crate::destination::opensearch::OpenSearch;
 use crate::destination::opensearch::config::Switch;
+use crate::destination::opensearch::target::targets;
 use crate::destination::sqlite::SqliteDestination;
 use crate::encode::Outlet;
 use crate::event::{DestinationId, DestinationName};
@@ -21,7 +22,7 @@ use crate::telemetry::ledger::Book;
 use super::AppError;
 use super::metrics::Budget;
 use super::parts::{Parts, REPLAY_PART, live_part};
-use super::prepare::{self, targets};
+use super::prepare;
 
 /// A SQLite file has one writer, so a second request would only wait for the first.
 const SQLITE_REQUESTS: usize = 1;

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use crate::delivery::Closed;
 use crate::destination::HoldReason;
 use crate::destination::opensearch::OpenSearch;
-use crate::destination::opensearch::plan::{Problem, Target};
-use crate::event::{DestinationId, RouteId};
-use crate::route::{RouteTable, Way};
+use crate::destination::opensearch::plan::Problem;
+use crate::destination::opensearch::target::Target;
+use crate::event::RouteId;
 
 /// How often what is missing is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -46,19 +46,4 @@ fn by_route(problems: Vec<Problem>) -> BTreeMap<RouteId, (HoldReason, String)> {
         routes.into_iter().map(move |route| (route, (reason, error.clone())))
     });
     routes.collect()
-}
-
-/// What the routes to a destination need there.
-#[must_use]
-pub fn targets(routes: &RouteTable, destination: DestinationId) -> Vec<Target> {
-    let targets = routes.iter().filter_map(|(id, route)| match &route.way {
-        Way::Send { parser, to, index } if to.contains(&destination) => Some(Target {
-            route: id,
-            name: route.name.clone(),
-            index: index.clone(),
-            schema: parser.schema(),
-        }),
-        Way::Send { .. } | Way::Discard => None,
-    });
-    targets.collect()
 }

@@ -1,7 +1,9 @@
 //! `logweir health`: for container checks, where there may be no curl.
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -17,29 +19,26 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct HealthArgs {
     #[command(flatten)]
     file: ConfigFile,
-    /// The daemon's address, in place of `http.listen` of the configuration.
+    /// Host and port of the daemon, such as `localhost:9598`, in place of the configuration's `http.listen`.
     #[arg(long, value_name = "ADDRESS")]
-    address: Option<SocketAddr>,
+    address: Option<Address>,
     /// Ask whether it is ready too: 1 when something is held back.
     #[arg(long)]
     ready: bool,
 }
 
 pub(super) fn health(args: &HealthArgs) -> Result<Exit, Exit> {
-    let address = match args.address {
-        Some(address) => address,
-        None => args.file.listen()?,
+    let address = match &args.address {
+        Some(address) => address.clone(),
+        None => args.file.listen()?.into(),
     };
     let question = if args.ready { "ready" } else { "live" };
-    // A daemon that listens everywhere is asked on this machine.
-    let host =
-        if address.ip().is_unspecified() { "127.0.0.1".into() } else { address.ip().to_string() };
-    let url = format!("http://{}/health/{question}", SocketAddrText(&host, address.port()));
+    let url = format!("http://{address}/health/{question}");
     runtime()?.block_on(async {
         let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
         let client = client.map_err(|error| failed(Exit::Unavailable, &error))?;
         let answer = client.get(&url).send().await;
-        let answer = answer.map_err(|error| unanswered(address, &error))?;
+        let answer = answer.map_err(|error| unanswered(&address, &error))?;
         let (status, good) = (answer.status(), answer.status().is_success());
         if !good && status != StatusCode::SERVICE_UNAVAILABLE {
             tell!("error: what answers at {address} is no logweir: it says {status}");
@@ -51,7 +50,7 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Exit> {
     })
 }
 
-fn unanswered(address: SocketAddr, error: &reqwest::Error) -> Exit {
+fn unanswered(address: &Address, error: &reqwest::Error) -> Exit {
     if error.is_timeout() {
         let seconds = TIMEOUT.as_secs();
         tell!("error: the logweir at {address} gives no answer within {seconds} s: does it hang?");
@@ -68,11 +67,67 @@ fn unanswered(address: SocketAddr, error: &reqwest::Error) -> Exit {
     Exit::Partly
 }
 
-struct SocketAddrText<'a>(&'a str, u16);
+/// Host and port as they stand in a URL; a name is looked up when it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Address(String);
 
-impl std::fmt::Display for SocketAddrText<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(host, port) = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a host and its port, such as localhost:9598 or 127.0.0.1:9598")]
+struct AddressError;
+
+impl From<SocketAddr> for Address {
+    fn from(mut address: SocketAddr) -> Self {
+        // A daemon that listens everywhere is asked on this machine.
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        Self(address.to_string())
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(address.into());
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(AddressError)?;
+        let is_in_names = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let is_port = !port.starts_with('+') && port.parse::<u16>().is_ok_and(|port| port > 0);
+        if host.is_empty() || !host.chars().all(is_in_names) || !is_port {
+            return Err(AddressError);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_is_named_by_host_and_port() {
+        for (text, asked) in [
+            ("localhost:8080", "localhost:8080"),
+            ("log-weir_1.example:80", "log-weir_1.example:80"),
+            ("10.0.0.1:9598", "10.0.0.1:9598"),
+            ("[::1]:9598", "[::1]:9598"),
+            ("0.0.0.0:9598", "127.0.0.1:9598"),
+            ("[::]:9598", "127.0.0.1:9598"),
+        ] {
+            assert_eq!(text.parse(), Ok(Address(asked.to_owned())));
+        }
+        for text in
+            ["", "localhost", ":9598", "a:0", "a:65536", "a:+80", "::1:80", "u@a:80", "a/b:80"]
+        {
+            assert_eq!(text.parse::<Address>(), Err(AddressError), "{text}");
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use clap::Args;
 
-use crate::app::{AppError, targets};
+use crate::app::AppError;
 use crate::clock::Clock;
 use crate::config::{Config, DestinationConfig};
 use crate::destination::opensearch::OpenSearch;
-use crate::destination::opensearch::plan::{Done, Plan, Target};
+use crate::destination::opensearch::plan::{Done, Plan};
 use crate::destination::opensearch::setup::{Outcome, SetupError};
+use crate::destination::opensearch::target::{Target, targets};
 use crate::event::{DestinationId, DestinationName};
 use crate::telemetry::chain::Chain;
 

@@ -13,10 +13,11 @@ use crate::route::{Route, RouteTable, Way};
 use crate::telemetry::log;
 use crate::units::{ByteSize, Period};
 
-use super::files;
 use super::problem::Locator;
+use super::reach::idle_last;
 use super::route::{Known, routes};
 use super::{Config, DestinationConfig, File, HttpConfig, Problem, ShutdownConfig};
+use super::{files, indices};
 
 /// A page of 10 MiB takes some 24 MiB while it is parsed, and may take half of what replays of dead
 /// letters leave of the budget.
@@ -55,13 +56,16 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
         .collect();
     let names: Vec<&str> = destinations.iter().map(|(name, _)| name.as_str()).collect();
     let known: Vec<&str> = streams.iter().map(|(name, _)| name.as_str()).collect();
-    let routes = routes(file.route, &Known { streams: &known, destinations: &names }, at)?;
+    let (routes, starts) =
+        routes(file.route, &Known { streams: &known, destinations: &names }, at)?;
     for (n, name) in names.iter().enumerate() {
         if !is_used(&routes, n) {
             warnings.push(format!("no route leads to destination `{name}`"));
         }
     }
+    warnings.extend(idle_last(&routes, &known));
     warnings.extend(trusting(&routes));
+    warnings.extend(indices::check(&routes, &starts, &destinations, at)?);
     for (name, config) in &destinations {
         if let DestinationConfig::OpenSearch(config) = config {
             let prefixed = |text| format!("destination `{}`: {text}", name.as_str());

@@ -7,8 +7,11 @@ mod check;
 mod digest;
 mod environment;
 mod files;
+mod indices;
+mod lists;
 mod place;
 mod problem;
+mod reach;
 mod route;
 mod wording;
 
@@ -254,6 +257,7 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Problem> {
         let mut file: File = toml::from_str(at.text).map_err(|error| at.syntax(&error))?;
+        lists::check(at)?;
         environment::override_settings(&mut file, &environment).map_err(Problem::environment)?;
         check::check(file, at)
     }

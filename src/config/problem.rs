@@ -82,12 +82,16 @@ impl Locator<'_> {
         self.problem(offset, format!("{key}{text}"))
     }
 
-    /// The key whose value, or the text in its quotes, begins at `offset`.
+    /// The key whose value, the text in its quotes, or an element of whose list begins at `offset`.
     fn key_before(&self, offset: usize) -> Option<&str> {
-        let before = self.text.get(..offset)?.rsplit('\n').next()?;
-        let before = before.trim_end_matches('"').trim_end().strip_suffix('=')?.trim_end();
+        let (before, value) = self.text.get(..offset)?.rsplit_once('=')?;
+        let value = value.trim();
+        let is_in_list = value.starts_with('[') && !value.contains(']');
+        if !is_in_list && !value.trim_matches('"').is_empty() {
+            return None;
+        }
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        before.rsplit(|c| !is_part(c)).next().filter(|key| !key.is_empty())
+        before.trim_end().rsplit(|c| !is_part(c)).next().filter(|key| !key.is_empty())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::route::{Conditions, IndexTemplate, Patterns, Route, RouteTable, Way};
 
 use super::Problem;
 use super::problem::{Locator, closest};
+use super::reach::unreachable;
 
 /// A `[[route]]`.
 #[derive(Debug, Deserialize)]
@@ -27,8 +28,7 @@ pub(super) struct RouteConfig {
     log_group: Listed<Pattern>,
     #[serde(default)]
     log_stream: Listed<Pattern>,
-    #[serde(default)]
-    kind: Listed<Kind>,
+    kind: Option<Spanned<Listed<Kind>>>,
     parse: Option<Parser>,
     #[serde(default)]
     to: Vec<Spanned<String>>,
@@ -151,14 +151,15 @@ pub(super) struct Known<'a> {
     pub(super) destinations: &'a [&'a str],
 }
 
+/// The routes, and where each begins.
 pub(super) fn routes(
     configs: Vec<Spanned<RouteConfig>>,
     known: &Known<'_>,
     at: &Locator<'_>,
-) -> Result<RouteTable, Problem> {
+) -> Result<(RouteTable, Vec<usize>), Problem> {
     let mut seen = BTreeSet::new();
     let mut routes: Vec<Route> = Vec::new();
-    let mut last = None;
+    let mut starts = Vec::new();
     for config in configs {
         let start = config.span().start;
         let config = config.into_inner();
@@ -167,32 +168,26 @@ pub(super) fn routes(
             let text = format!("a second route is called `{name}`: give it a name of its own");
             return Err(at.problem(config.name.span().start, text));
         }
-        if let Some(before) = routes.last().filter(|before| before.takes.take_everything()) {
-            return Err(at.problem(start, unreachable(&name, before)));
+        let route = route(config, known, (at, start))?;
+        if let Some(text) = unreachable(&route, &routes, known.streams) {
+            return Err(at.problem(start, text));
         }
-        routes.push(route(config, known, (at, start))?);
-        last = Some(start);
+        routes.push(route);
+        starts.push(start);
     }
-    let Some(last) = last else {
+    let Some(&last) = starts.last() else {
         return Err(at.whole("there is no route: add a table `[[route]]`"));
     };
     let conditions = routes.last().map(|last| last.takes.names().collect::<Vec<_>>());
-    RouteTable::new(routes).ok_or_else(|| {
+    let routes = RouteTable::new(routes).ok_or_else(|| {
         let conditions = conditions.unwrap_or_default().join("` and `");
         let text = format!(
             "events that no route takes would have no fate: let the last route take everything \
              (leave `{conditions}` out), with `to` or with `discard = true`"
         );
         at.problem(last, text)
-    })
-}
-
-fn unreachable(name: &str, before: &Route) -> String {
-    format!(
-        "route `{name}` would never take an event: route `{}` before it takes everything. Move \
-         `{name}` up, or give the other a condition such as `log_group`",
-        before.name
-    )
+    })?;
+    Ok((routes, starts))
 }
 
 fn route(
@@ -207,7 +202,7 @@ fn route(
         accounts: config.account.0.into_iter().map(|account| account.0).collect(),
         log_groups: patterns(&config.log_group),
         log_streams: patterns(&config.log_stream),
-        kinds: config.kind.0,
+        kinds: config.kind.as_ref().map_or_else(Vec::new, |kind| kind.get_ref().0.clone()),
     };
     let way = if config.discard {
         if !config.to.is_empty() || config.parse.is_some() || config.index.is_some() {
@@ -226,9 +221,30 @@ fn route(
         let parser = config
             .parse
             .ok_or_else(|| wrong("add how its messages are read, such as `parse = \"auto\"`"))?;
+        if let (Some(kind), Some(text)) = (&config.kind, misfit(&parser, &takes.kinds)) {
+            return Err(at.value(kind.span().start, &format!("route `{name}`: {text}")));
+        }
         Way::Send { parser, to: resolve(&config.to, known.destinations, at)?, index }
     };
     Ok(Route { name: RouteName::new(&name), takes, way })
+}
+
+/// What is wrong with reading events of these kinds so: of one of them nothing could ever be read.
+fn misfit(parser: &Parser, kinds: &[Kind]) -> Option<String> {
+    let (name, readable) = match parser {
+        // `auto` calls an object CloudTrail's only if it can be nothing else.
+        Parser::CloudTrail => (Kind::CloudTrail, [Kind::CloudTrail, Kind::Json]),
+        Parser::Json(_) => (Kind::Json, [Kind::CloudTrail, Kind::Json]),
+        // `auto` knows no format but AWS's: a line of another is text to it.
+        Parser::VpcFlow(_) => (Kind::VpcFlow, [Kind::VpcFlow, Kind::Plain]),
+        Parser::Plain | Parser::Lambda | Parser::Auto(_) => return None,
+    };
+    let unreadable = kinds.iter().find(|kind| !readable.contains(kind))?.as_str();
+    let (name, [one, other]) = (name.as_str(), readable.map(Kind::as_str));
+    Some(format!(
+        "`kind` lets in `{unreadable}`, and `parse` as `{name}` can read none of it, only `{one}` and \
+         `{other}`: change one of the two, such as to `parse = \"auto\"`"
+    ))
 }
 
 fn patterns(listed: &Listed<Pattern>) -> Patterns {
@@ -245,15 +261,24 @@ fn streams(
     let mut streams = Vec::new();
     for Stream(name) in listed.into_inner().0 {
         if !known.streams.contains(&name.as_str()) {
-            let hint = closest(&name, known.streams.iter().copied());
-            let hint = hint.map_or_else(String::new, |best| format!("; did you mean `{best}`?"));
-            let names = known.streams.join("`, `");
-            let text = format!("`stream`: there is no stream `{name}`, only `{names}`{hint}");
-            return Err(at.problem(start, text));
+            return Err(at.value(start, &no_stream(&name, known.streams)));
         }
         streams.push(StreamName::new(&name));
     }
     Ok(streams)
+}
+
+fn no_stream(name: &str, streams: &[&str]) -> String {
+    let names = streams.join("`, `");
+    if name.contains(['*', '?']) {
+        return format!(
+            "`{name}` is a pattern, and a stream is asked for by its name: write one of `{names}`, \
+             or a list of them"
+        );
+    }
+    let hint = closest(name, streams.iter().copied());
+    let hint = hint.map_or_else(String::new, |best| format!("; did you mean `{best}`?"));
+    format!("there is no stream `{name}`, only `{names}`{hint}")
 }
 
 fn resolve(
@@ -271,12 +296,11 @@ fn resolve(
                 Some(best) => format!("did you mean `{best}`?"),
                 None => format!("add a table `[destination.{name}.opensearch]`"),
             };
-            return Err(at.problem(start, format!("there is no destination `{name}`; {hint}")));
+            return Err(at.value(start, &format!("there is no destination `{name}`; {hint}")));
         };
         if to.contains(&id) {
-            return Err(
-                at.problem(start, format!("destination `{name}` is listed twice: name it once"))
-            );
+            let text = format!("destination `{name}` is listed twice: name it once");
+            return Err(at.value(start, &text));
         }
         to.push(id);
     }

@@ -51,7 +51,7 @@ fn each_mistake_is_named_with_its_line_and_remedy() {
         (
             "to = [\"search\"]\nindex = \"vpc",
             "to = [\"serch\"]\nindex = \"vpc",
-            "logweir.toml:16:7: there is no destination `serch`; did you mean `search`?",
+            "logweir.toml:16:7: `to`: there is no destination `serch`; did you mean `search`?",
         ),
         ("region =", "regoin =", "did you mean `region`?"),
         ("parse = \"auto\"", "parse = \"cloudtrial\"", "cloudtrail"),
@@ -79,6 +79,82 @@ fn each_mistake_is_named_with_its_line_and_remedy() {
         assert!(text.contains(expected), "{replace}: {text}");
         assert!(!text.contains("s3cr"), "a secret is shown: {text}");
     }
+}
+
+#[test]
+fn a_mistake_in_a_list_is_named_with_its_key_on_whichever_line_it_stands() {
+    let name = "name = \"rest\"";
+    for (list, expected) in [
+        ("account = [\"111122223333\", 7]", "21:28: `account`: write text in quotes"),
+        ("account = [\n  \"111122223333\",\n  7,\n]", "23:3: `account`: write text in quotes"),
+        ("account = [\"x\"]", "21:11: `account`: `x` is no AWS account"),
+    ] {
+        let text = error(name, &format!("{name}\n{list}"));
+        assert!(text.starts_with(&format!("logweir.toml:{expected}")), "{text}");
+    }
+    // What stands behind a list is not in it.
+    let text = error(name, &format!("{name}\naccount = [\"111122223333\"]\n7 = 7"));
+    assert!(text.starts_with("logweir.toml:22:1: unknown key `7`"), "{text}");
+}
+
+#[test]
+fn a_route_that_could_read_none_of_what_it_lets_in_is_refused() {
+    let with = |kind: &str, parse: &str| {
+        let name = "name = \"flow\"\n";
+        let text = GOOD
+            .replace("parse.vpc_flow = \"${version} ${srcaddr} ${dstaddr}\"", parse)
+            .replace(name, &format!("{name}kind = {kind}\n"));
+        Config::parse("logweir.toml", &text, environment).map_err(|problem| problem.to_string())
+    };
+    for (kind, parse, unreadable) in [
+        ("'json'", "parse.vpc_flow = 'version srcaddr'", "json"),
+        ("'vpc_flow'", "parse = 'cloudtrail'", "vpc_flow"),
+        ("['json', 'plain']", "parse.json = {}", "plain"),
+        ("['vpc_flow', 'cloudtrail']", "parse = 'vpc_flow'", "cloudtrail"),
+    ] {
+        let text = with(kind, parse).unwrap_err();
+        assert!(text.starts_with("logweir.toml:14:8: route `flow`: `kind` lets in "), "{text}");
+        assert!(text.contains(&format!("`{unreadable}`, and `parse` as `")), "{text}");
+    }
+    let all = "['cloudtrail', 'vpc_flow', 'json', 'plain']";
+    for (kind, parse) in [
+        (all, "parse = 'auto'"),
+        (all, "parse = 'plain'"),
+        (all, "parse = 'lambda'"),
+        ("['cloudtrail', 'json']", "parse = 'json'"),
+        ("['cloudtrail', 'json']", "parse = 'cloudtrail'"),
+        ("['vpc_flow', 'plain']", "parse.vpc_flow = 'version srcaddr'"),
+    ] {
+        with(kind, parse).unwrap();
+    }
+}
+
+#[test]
+fn a_list_is_not_taken_for_a_table() {
+    let state = "[state.sqlite]\npath = \"/var/lib/logweir/state.db\"\n";
+    let url = "url = \"https://search.example.com\"";
+    let auth = "auth.basic = { user = \"logweir\", password = \"${SEARCH_PASSWORD}\" }";
+    let flow = "parse.vpc_flow = \"${version} ${srcaddr} ${dstaddr}\"";
+    for (find, replace, expected) in [
+        (state, &*format!("{state}[[memory]]\n"), ":7:1: there is one such table"),
+        (state, "[[state.sqlite]]\npath = \"a.db\"", ":5:1: there is one such table"),
+        (state, "[state]\nsqlite = [\"a.db\"]", ":6:10: `state.sqlite`: write a table"),
+        (url, &format!("{url}\nbulk = [\"5MiB\"]"), ":10:8: `destination.search.opensearch.bulk`"),
+        (
+            auth,
+            "auth.basic = [\"hunter2\", \"sesame\"]",
+            ":10:14: `auth.basic`: write a table; this is a list",
+        ),
+        (flow, "parse.json = [[\"a\"]]", ":15:14: `route.parse.json`"),
+    ] {
+        let text = error(find, replace);
+        assert!(text.starts_with(&format!("logweir.toml{expected}")), "{replace}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    // By position this would be `[http]` with its `listen`.
+    let text = Config::parse("x", &format!("http = ['127.0.0.1:1']\n{GOOD}"), environment);
+    let expected = "x:1:8: `http`: write a table, as in [http]; this is a list";
+    assert_eq!(text.unwrap_err().to_string(), expected);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 const DOUBLE_BRACKETS: &str =
     "this table is one of a list: write it with double brackets, as in [[route]]";
 
+const SINGLE_BRACKETS: &str =
+    "there is one such table, not a list of them: write it with single brackets";
+
 /// How the list of the kinds of `auth` ends.
 const AUTH_KINDS: &str = "`none`, `basic`, `api_key`, `sigv4`";
 
@@ -13,6 +16,9 @@ pub(super) fn plain(message: &str, found: &str) -> String {
     };
     if (wrong, expected) == ("invalid type: map", "a sequence") {
         return DOUBLE_BRACKETS.to_owned();
+    }
+    if wrong == "invalid type: map" && found.starts_with("[[") {
+        return SINGLE_BRACKETS.to_owned();
     }
     if wrong.starts_with("unknown variant") && expected.contains(AUTH_KINDS) {
         // What stands in place of a kind may be the password.
@@ -26,6 +32,9 @@ pub(super) fn plain(message: &str, found: &str) -> String {
     if let Some(found) = wrong.strip_prefix("invalid value: ") {
         let value = found.split('`').nth(1).unwrap_or(found);
         return format!("write {expected}; this is {value}");
+    }
+    if wrong.starts_with("invalid length ") {
+        return format!("write {expected}; this is a list");
     }
     match wrong {
         "string values must be quoted" => "text must stand in quotes: \"…\"".to_owned(),

@@ -24,10 +24,28 @@ impl Conditions {
     /// Whether all that is the same for a whole envelope agrees.
     #[must_use]
     pub fn agree(&self, stream: &StreamName, source: &Source<'_>) -> bool {
-        (self.streams.is_empty() || self.streams.contains(stream))
+        self.are_asked_of(stream)
             && (self.accounts.is_empty() || self.accounts.iter().any(|it| it == source.owner))
             && self.log_groups.matches(source.log_group)
             && self.log_streams.matches(source.log_stream)
+    }
+
+    /// Whether events of this stream may be taken.
+    #[must_use]
+    pub fn are_asked_of(&self, stream: &StreamName) -> bool {
+        self.streams.is_empty() || self.streams.contains(stream)
+    }
+
+    /// Whether accounts, log groups and log streams leave out nothing that `others` take. Says no
+    /// where patterns overlap in ways that are not easily told.
+    #[must_use]
+    pub fn cover_sources(&self, others: &Self) -> bool {
+        let is_known = |account| self.accounts.contains(account);
+        let all_accounts = self.accounts.is_empty()
+            || (!others.accounts.is_empty() && others.accounts.iter().all(is_known));
+        all_accounts
+            && self.log_groups.cover(&others.log_groups)
+            && self.log_streams.cover(&others.log_streams)
     }
 
     /// Whether an event of this kind is taken.
@@ -71,9 +89,24 @@ impl Patterns {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(name))
     }
 
+    /// Whether every name that `others` match certainly matches.
+    #[must_use]
+    pub fn cover(&self, others: &Self) -> bool {
+        let is_covered = |other: &WildMatch| self.0.iter().any(|own| covers(own, other));
+        self.matches_all() || (!others.0.is_empty() && others.0.iter().all(is_covered))
+    }
+
     /// Whether every name matches.
     #[must_use]
     pub fn matches_all(&self) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.pattern() == "*")
     }
+}
+
+/// Whether `own` matches `other` taken as a name, whose `*` and `?` only wildcards of `own` can match.
+/// That says nothing where a `?` has matched a `*`, which stands for any length.
+fn covers(own: &WildMatch, other: &WildMatch) -> bool {
+    let (own_text, other_text) = (own.pattern(), other.pattern());
+    let is_told = !own_text.contains('?') || !other_text.contains('*');
+    own_text == other_text || (is_told && own.matches(&other_text))
 }

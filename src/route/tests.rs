@@ -161,4 +161,16 @@ proptest! {
             prop_assert_eq!(*known.entry(key).or_insert(choice), choice);
         }
     }
+
+    #[test]
+    fn patterns_that_cover_others_match_all_that_these_match(
+        own in prop::collection::vec("[ab*?]{0,4}", 0..3),
+        others in prop::collection::vec("[ab*?]{0,4}", 0..3),
+        names in prop::collection::vec("[ab]{0,5}", 1..40),
+    ) {
+        let [own, others] = [own, others].map(|it| Patterns::new(it.iter().map(String::as_str)));
+        for name in names.iter().filter(|name| own.cover(&others) && others.matches(name)) {
+            prop_assert!(own.matches(name), "{name}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use logweir::ack::ShardAcks;
 use logweir::batch::{Account, Batch, BatchBuilder, Entry, Framing};
 use logweir::clock::Clock;
 use logweir::destination::opensearch::OpenSearch;
-use logweir::destination::opensearch::plan::Target;
+use logweir::destination::opensearch::target::Target;
 use logweir::destination::{
     Answer, Destination, HoldReason, HoldScope, RetryReason, Trouble, Verdict,
 };

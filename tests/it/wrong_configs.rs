@@ -30,6 +30,7 @@ const CASES: &[Case] = &[
     (REGION, "region = eu-west-1", "`region`: text must stand in quotes"),
     (REGION, "region = \"a\"\nregion = \"b\"", "a second `region`"),
     ("[[route]]\nname = \"rest\"", "[route]\nname = \"rest\"", "[[route]]"),
+    ("[state.sqlite]", "[[http]]\nlisten = \"127.0.0.1:9598\"\n[state.sqlite]", "single brackets"),
     (REGION, "regoin = \"eu-west-1\"", "did you mean `region`?"),
     ("[state.sqlite]", "[shutdwn]\n[state.sqlite]", "did you mean `shutdown`?"),
     (REST, "name = \"rest\"\nlog_groups = \"*\"", "did you mean `log_group`?"),
@@ -96,6 +97,7 @@ const CASES: &[Case] = &[
     (AUTH, "auth.basic = { user = \"logweir\" }", "password_file"),
     (AUTH, "auth.basic = { user = \"a:b\", password = \"x\" }", "colon"),
     (AUTH, "auth.basic = \"logweir:hunter2-sesame\"", "a table"),
+    (AUTH, "auth.basic = [\"logweir\", \"hunter2-sesame\"]", "this is a list"),
     (AUTH, "auth.api_key = \"hunter2-sesame\"", "a table"),
     (AUTH, "auth.api_key = { id = \"hunter2-sesame\" }", "`key` or `key_file`"),
     (AUTH, "auth.api_key = { key = \"hunter2-sesame\", key_file = \"key\" }", "either `key`"),
@@ -129,6 +131,13 @@ const CASES: &[Case] = &[
     ),
     (FLOW_GROUPS, "", "route `flow` before it takes everything"),
     (FLOW_GROUPS, "log_group = \"*\"", "Move `rest` up"),
+    (FLOW_GROUPS, "log_group = \"CloudTrail/*\"", "route `cloudtrail` before it takes everything"),
+    (
+        "name = \"cloudtrail\"\nlog_group = [\"aws-cloudtrail-logs-*\", \"CloudTrail/*\"]",
+        "name = \"cloudtrail\"\nkind = [\"cloudtrail\", \"json\", \"vpc_flow\", \"plain\"]",
+        "`kind` lets in `vpc_flow`",
+    ),
+    (FLOW_GROUPS, "kind = \"json\"", "`kind` lets in `json`"),
     (FLOW_GROUPS, "log_group = []", "an empty list"),
     (FLOW_GROUPS, "log_group = [\"\"]", "an empty pattern"),
     (FLOW_GROUPS, "account = \"12345\"", "its 12 digits"),
@@ -137,6 +146,8 @@ const CASES: &[Case] = &[
     (FLOW_GROUPS, "log_stream = []", "an empty list"),
     (FLOW_GROUPS, "stream = \"central-lugs\"", "did you mean `central-logs`?"),
     (FLOW_GROUPS, "stream = [\"central-logs\", \"edge\"]", "only `central-logs`"),
+    (FLOW_GROUPS, "stream = \"central-*\"", "write one of `central-logs`"),
+    (FLOW_GROUPS, "account = [\"111122223333\", 111122223333]", "`account`: "),
     (FLOW_GROUPS, "kind = \"vpcflow\"", "did you mean `vpc_flow`?"),
     (FLOW_GROUPS, "kind = [\"json\", \"lambda\"]", "cloudtrail, vpc_flow, json, plain"),
     (FLOW_GROUPS, "kind = []", "an empty list"),
@@ -158,6 +169,11 @@ const CASES: &[Case] = &[
     ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-{log_stream}\"", "{log_group}"),
     ("index = \"cwl-%Y.%m.%d\"", "index = \"cwl-{account-%Y\"", "is missing"),
     ("index = \"cwl-%Y.%m.%d\"", LONG_INDEX, "shorten its text"),
+    (
+        "parse = \"auto\"\nto = [\"search\"]\nindex = \"cwl-%Y.%m.%d\"",
+        "parse.json.lift = [\"srcaddr\"]\nto = [\"search\"]\nindex = \"vpc-flowlogs-%Y\"",
+        "`vpc-flowlogs*` but not the type of `srcaddr`",
+    ),
     ("index = \"cwl-%Y.%m.%d\"", "", "index = \"logs-%Y.%m.%d\""),
 ];
 
@@ -179,7 +195,7 @@ const COMMAND_LINES: &[&[&str]] = &[
     &["validate", "--config"],
     &["validate", "logweir.toml"],
     &["demo", "--events", "many"],
-    &["health", "--address", "everywhere"],
+    &["health", "--address", "localhost"],
     &["dead-letter", "eat"],
 ];
 

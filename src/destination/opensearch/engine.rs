@@ -8,6 +8,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::decode::ByName;
+
 /// An engine as `GET /` describes it, or as the configuration does where it cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
@@ -75,7 +77,7 @@ impl Engine {
     pub fn read(answer: &[u8]) -> Result<Self, EngineError> {
         #[derive(Deserialize)]
         struct Answer {
-            version: Described,
+            version: ByName<Described>,
         }
         #[derive(Deserialize)]
         struct Described {
@@ -83,7 +85,7 @@ impl Engine {
             distribution: Option<String>,
             build_flavor: Option<String>,
         }
-        let Answer { version: described } =
+        let ByName(Answer { version: ByName(described) }) =
             serde_json::from_slice(answer).map_err(|_| EngineError::Unknown)?;
         let version = Version::read(&described.number).ok_or(EngineError::Unknown)?;
         let product = match (described.distribution.as_deref(), described.build_flavor.as_deref()) {
@@ -235,6 +237,8 @@ mod tests {
         let error = engine(json!({"number": "6.1.4", "build_flavor": "oss"})).unwrap_err();
         assert!(error.to_string().contains("6.1.4"), "{error}");
         assert_eq!(engine(json!({"number": "latest"})), Err(EngineError::Unknown));
-        assert_eq!(Engine::read(b"<html>"), Err(EngineError::Unknown));
+        for text in ["<html>", r#"[["3.8.0", "opensearch"]]"#, r#"{"version": ["3.8.0"]}"#] {
+            assert_eq!(Engine::read(text.as_bytes()), Err(EngineError::Unknown), "{text}");
+        }
     }
 }

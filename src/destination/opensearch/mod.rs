@@ -22,6 +22,7 @@ pub mod plan;
 pub mod request;
 pub mod response;
 pub mod setup;
+pub mod target;
 pub mod template;
 mod tls;
 pub mod verdict;

@@ -5,61 +5,38 @@
 //! There is a template for each index pattern. Where names have placeholders, an index of one route
 //! may match the narrower pattern of another, whose template then counts: it has the fields of both.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Value, json};
-use wildmatch::WildMatch;
-
 use crate::destination::HoldReason;
-use crate::event::{RouteId, RouteName};
-use crate::parse::Schema;
-use crate::route::IndexTemplate;
+use crate::event::RouteId;
 use crate::units::Period;
+use serde_json::{Value, json};
 
 use super::config::IndexSettings;
 use super::engine::{Engine, Lifecycle, TYPE, TemplateApi, Version};
+use super::target::{Target, by_pattern};
 use super::template::{Merged, Pattern, hash, policy};
 
-/// A route that writes to this destination.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// The route.
-    pub route: RouteId,
-    /// Its name.
-    pub name: RouteName,
-    /// Where its documents go.
-    pub index: IndexTemplate,
-    /// What they may contain.
-    pub schema: Schema,
+/// What keeps routes from sharing an index with others, at whatever engine.
+#[must_use]
+pub fn conflicts(targets: &[Target]) -> Vec<Problem> {
+    let parts = by_pattern(targets).into_iter();
+    parts.flat_map(|(pattern, own)| merged(pattern, &own, targets).1).collect()
 }
 
-impl Target {
-    fn pattern(&self) -> Pattern {
-        Pattern::new(self.index.pattern())
-    }
-
-    /// Whether some of its indices may match the narrower pattern of another.
-    fn may_reach(&self, narrower: &Pattern) -> bool {
-        let begins_so = narrower.as_str().starts_with(self.index.prefix());
-        self.index.has_placeholder() && begins_so && self.pattern() != *narrower
-    }
-
-    /// Whether some of its indices, which have no date, could be deleted with those of `dated`
-    /// patterns, or by the policy that the template of `pattern` names.
-    fn is_endangered(&self, pattern: &Pattern, dated: &[String]) -> bool {
-        if self.index.has_date() {
-            return false;
+/// The fields of all routes whose indices may match a pattern, and those routes that disagree.
+fn merged(pattern: Pattern, own: &[&Target], all: &[Target]) -> (Merged, Vec<Problem>) {
+    let guests = all.iter().filter(|target| target.may_reach(&pattern));
+    let mut merged = Merged::new(pattern.clone());
+    let mut problems = Vec::new();
+    for target in own.iter().copied().chain(guests) {
+        if let Err(conflict) = merged.add(&target.name, &target.schema) {
+            let routes = vec![target.route];
+            let (error, reason) = (conflict.to_string(), HoldReason::TemplateMissing);
+            problems.push(Problem { routes, error, reason });
         }
-        if !self.index.has_placeholder() {
-            return dated.iter().any(|dated| WildMatch::new(dated).matches(self.index.prefix()));
-        }
-        let begins_alike = |dated: &String| {
-            let (own, theirs) = (self.index.prefix(), dated.split('*').next().unwrap_or_default());
-            own.starts_with(theirs) || theirs.starts_with(own)
-        };
-        self.pattern() == *pattern || self.may_reach(pattern) || dated.iter().any(begins_alike)
     }
+    (merged, problems)
 }
 
 /// What is to be at the engine.
@@ -133,12 +110,8 @@ impl Plan {
         settings: &IndexSettings,
         version: &str,
     ) -> Self {
-        let mut by_pattern: BTreeMap<Pattern, Vec<&Target>> = BTreeMap::new();
-        for target in targets {
-            by_pattern.entry(target.pattern()).or_default().push(target);
-        }
         let mut plan = Self::default();
-        for (pattern, own) in by_pattern {
+        for (pattern, own) in by_pattern(targets) {
             let (all, plan) = (targets, &mut plan);
             Part { engine, settings, version, pattern, own, all, plan }.add();
         }
@@ -180,15 +153,8 @@ struct Part<'a> {
 
 impl Part<'_> {
     fn add(mut self) {
-        let mut merged = Merged::new(self.pattern.clone());
-        let guests = self.all.iter().filter(|target| target.may_reach(&self.pattern));
-        for target in self.own.iter().copied().chain(guests) {
-            if let Err(conflict) = merged.add(&target.name, &target.schema) {
-                let routes = vec![target.route];
-                let (error, reason) = (conflict.to_string(), HoldReason::TemplateMissing);
-                self.plan.problems.push(Problem { routes, error, reason });
-            }
-        }
+        let (merged, problems) = merged(self.pattern.clone(), &self.own, self.all);
+        self.plan.problems.extend(problems);
         let lifecycle = self.settings.keep.and_then(|keep| self.lifecycle(keep));
         let names_policy = lifecycle == Some(Lifecycle::Ilm);
         let name = self.pattern.template_name();

@@ -11,9 +11,10 @@ use crate::telemetry::chain::Chain;
 use super::OpenSearch;
 use super::config::{EngineConfig, Templates};
 use super::engine::{Engine, EngineError, Lifecycle};
-use super::plan::{Decision, Done, Kind, Plan, Problem, Step, Target};
+use super::plan::{Decision, Done, Kind, Plan, Problem, Step};
 use super::request::{CallError, Reply};
 use super::response::read_failure;
+use super::target::Target;
 
 /// What became of a step.
 #[derive(Debug)]

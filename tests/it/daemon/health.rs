@@ -83,6 +83,8 @@ async fn health_needs_to_know_where_the_daemon_listens_and_nothing_else() {
     assert!(said.contains(wrong), "{said}");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(health(Some(daemon.address)), (Some(0), "live\n".to_owned()));
+    let by_name = format!("localhost:{}", daemon.address.port());
+    assert_eq!(ask(&by_name, &[]), (Some(0), "live\n".to_owned()));
 
     let address = daemon.address;
     // What has read nothing yet has no figures for its end to be checked by.
@@ -96,7 +98,7 @@ async fn health_needs_to_know_where_the_daemon_listens_and_nothing_else() {
 }
 
 /// Asks as a container check does.
-fn ask(address: SocketAddr, more: &[&str]) -> (Option<i32>, String) {
+fn ask(address: impl ToString, more: &[&str]) -> (Option<i32>, String) {
     let mut command = logweir();
     command.args(["health", "--address", &address.to_string()]).args(more);
     let Output { status, stdout, .. } = command.output().unwrap();

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::parse::{Field, FieldType, JsonOptions, Parser};
+use crate::event::RouteName;
+use crate::parse::{Field, FieldType, JsonOptions, Parser, Schema};
 
 fn engine(version: Value) -> Engine {
     Engine::read(json!({ "version": version }).to_string().as_bytes()).unwrap()
