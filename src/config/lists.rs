@@ -47,9 +47,11 @@ fn check_value<'t>(
 
 /// A new option that is a list is refused until it stands here, as its first test will tell.
 fn may_be_list(path: &[&str]) -> bool {
-    match path {
-        ["route"] | ["route", "parse", "json", "lift"] | ["destination", _, _, "urls"] => true,
-        ["route", "stream" | "account" | "log_group" | "log_stream" | "kind" | "to"] => true,
-        _ => false,
-    }
+    matches!(
+        path,
+        ["route"]
+            | ["route", "parse", "json", "lift"]
+            | ["destination", _, _, "urls"]
+            | ["route", "stream" | "account" | "log_group" | "log_stream" | "kind" | "to"]
+    )
 }
