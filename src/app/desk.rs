@@ -52,12 +52,14 @@ async fn carry_out(requests: &Requests, line: &Line, request: Request, shutdown:
     };
     let stop = async {
         tokio::select! {
+            biased;
             () = shutdown.draining() => {}
             () = withdrawn.cancelled() => {}
         }
     };
     let replay = Replay::new(line.clone(), order);
     let result = tokio::select! {
+        biased;
         result = replay.run(stop, |report| _ = progress.send_replace(report.clone())) => result,
         () = telling => return,
     };
