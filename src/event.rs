@@ -4,6 +4,7 @@
 //! library and a calendar.
 
 use std::borrow::Borrow;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +43,14 @@ impl Timestamp {
     /// The time now, by the system's clock.
     #[must_use]
     pub fn now() -> Self {
-        Self(jiff::Timestamp::now().as_millisecond())
+        let system = || Self(jiff::Timestamp::now().as_millisecond());
+        SIMULATED.with_borrow(|clock| clock.as_ref().map_or_else(system, |clock| clock()))
+    }
+
+    /// Puts a clock in place of the system's, for this thread: a simulation sets it forward and
+    /// back as it likes.
+    pub fn simulate(clock: impl Fn() -> Self + 'static) {
+        SIMULATED.set(Some(Box::new(clock)));
     }
 
     /// Reads back what `Display` wrote.
@@ -62,6 +70,10 @@ impl Timestamp {
         let timestamp = jiff::Timestamp::from_millisecond(self.0).ok()?;
         Some(TimeZone::UTC.to_datetime(timestamp))
     }
+}
+
+thread_local! {
+    static SIMULATED: RefCell<Option<Box<dyn Fn() -> Timestamp>>> = const { RefCell::new(None) };
 }
 
 /// ISO-8601 with milliseconds and `Z`, as OpenSearch, Elasticsearch and SQLite read it; the bare

@@ -12,7 +12,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -296,8 +295,7 @@ impl Replay {
         &self,
         work: impl FnOnce(&LetterStore) -> Result<T, LetterStoreError> + Send + 'static,
     ) -> Result<T, LetterStoreError> {
-        let store = self.line.store.clone();
-        match spawn_blocking(move || work(&store)).await {
+        match self.line.store.spawn_blocking(work).await {
             Ok(result) => result,
             // Blocking tasks are never cancelled: this one panicked, and so does its caller.
             Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -42,6 +42,21 @@ pub(super) struct Budget {
     pub(super) bodies: Arc<BodyBudget>,
 }
 
+/// The budgets that bound a daemon's memory.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    pub(super) fetch: [FetchBudget; 2],
+    pub(super) bodies: Vec<Arc<BodyBudget>>,
+}
+
+impl Memory {
+    /// Each budget's size, and what is taken of it, in bytes.
+    pub fn sizes_and_taken(&self) -> impl Iterator<Item = (usize, usize)> {
+        let fetch = self.fetch.iter().map(FetchBudget::size_and_taken);
+        fetch.chain(self.bodies.iter().map(|body| (body.size(), body.taken())))
+    }
+}
+
 pub(super) struct DaemonMetrics {
     pub(super) parked: Vec<Parked>,
     pub(super) fetch: [(Book, FetchBudget); 2],

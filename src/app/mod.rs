@@ -10,6 +10,7 @@
 
 mod desk;
 mod metrics;
+mod outside;
 mod parts;
 mod pools;
 mod prepare;
@@ -18,7 +19,6 @@ mod replay;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aws_sdk_kinesis::config::Credentials;
@@ -33,15 +33,16 @@ use crate::dead_letter::sqlite::{LetterStore, LetterStoreError};
 use crate::destination::opensearch::config::BuildError;
 use crate::destination::sqlite::OpenError;
 use crate::event::DestinationName;
-use crate::kinesis::by_sdk;
 use crate::memory::FetchBudget;
 use crate::shutdown::Shutdown;
-use crate::state::{Access, State, StateError};
+use crate::state::StateError;
 use crate::telemetry::chain::Chain;
 use crate::telemetry::ledger::Book;
 use crate::telemetry::rate_limit::RateLimit;
 
 use self::desk::Desk;
+pub use self::metrics::Memory;
+pub use self::outside::{Encoders, Outside};
 use self::parts::{Parts, Queues, live_part};
 pub use self::replay::ReplayApp;
 
@@ -113,10 +114,10 @@ pub enum Outcome {
 /// A running daemon.
 pub struct App {
     view: View,
-    letters: LetterStore,
+    memory: Memory,
     address: SocketAddr,
     queues: Queues,
-    encoders: Vec<JoinHandle<()>>,
+    encoders: Encoders,
     sources: TaskTracker,
     pools: TaskTracker,
     background: TaskTracker,
@@ -135,21 +136,32 @@ impl App {
         shutdown: Shutdown,
         credentials: Option<Credentials>,
     ) -> Result<Self, AppError> {
-        let address = config.http.listen;
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|source| AppError::Listen { address, source })?;
-        let address = listener.local_addr().unwrap_or(address);
-        let state = State::open(&config.state, Access::Daemon);
-        let state = state.map_err(|source| AppError::State { source })?;
-        let mut parts = Parts::new(config, shutdown, &state);
+        let outside = Outside::real(&config, credentials).await?;
+        Self::start_in(config, shutdown, outside)
+    }
+
+    /// Starts the daemon in whatever is outside it.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_in(
+        config: Config,
+        shutdown: Shutdown,
+        outside: Outside,
+    ) -> Result<Self, AppError> {
+        let Outside { state, connect, carry, mut encoders, listener } = outside;
+        let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let address = bound.unwrap_or(config.http.listen);
+        let mut parts = Parts::new(config, shutdown, (state.clone(), carry));
         let outlets = parts.outlets()?;
-        let mut encoders = parts.encoders(outlets.live, Book::Live, threads())?;
-        encoders.extend(parts.encoders(outlets.replay, Book::Replay, 1)?);
+        parts.encoders(outlets.live, Book::Live, (&mut encoders, threads()))?;
+        parts.encoders(outlets.replay, Book::Replay, (&mut encoders, 1))?;
         let fetch = FetchBudget::new(live_part(parts.config.memory.fetch.0));
         let line = parts.line();
         parts.register(&fetch, &line).map_err(|source| AppError::Metrics { source })?;
+        let memory = parts.memory([&fetch, &line.budget]);
         let sources = TaskTracker::new();
-        let handles = parts.sources(&state, &fetch, (&sources, &by_sdk(credentials)))?;
+        let handles = parts.sources(&fetch, (&sources, &connect))?;
         // Letters are read as shards are: what is on its way has its time at the end.
         let desk = Desk {
             requests: Requests::new(state),
@@ -162,26 +174,17 @@ impl App {
         sources.spawn(desk.serve());
         sources.close();
         parts.pools.close();
-        let background = TaskTracker::new();
         let view = parts.view(handles);
         view.register_ready().map_err(|source| AppError::Metrics { source })?;
-        let (clock, heartbeat) = (view.clock, Arc::clone(&view.heartbeat));
-        let (cut, letters) = (parts.shutdown.clone(), parts.letters.clone());
-        let serving = admin::serve(listener, view.clone());
-        background.spawn(async move {
-            tokio::select! {
-                () = cut.cut() => {}
-                () = heartbeat.beat(clock) => {}
-                () = expire(letters) => {}
-                result = serving => warn!(?result, "the status listener ended"),
-            }
-        });
+        let background = TaskTracker::new();
+        let cut = parts.shutdown.clone();
+        background.spawn(in_background(cut, view.clone(), listener));
         info!(%address, "listening for /metrics and /health");
-        let Parts { config, shutdown, letters, queues, pools, .. } = parts;
+        let Parts { config, shutdown, queues, pools, .. } = parts;
         let deadline = config.shutdown.deadline.0;
         Ok(Self {
             view,
-            letters,
+            memory,
             address,
             queues,
             encoders,
@@ -193,6 +196,12 @@ impl App {
         })
     }
 
+    /// The budgets that bound its memory.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// What the status pages show.
     #[must_use]
     pub fn view(&self) -> &View {
@@ -202,7 +211,7 @@ impl App {
     /// The dead letters.
     #[must_use]
     pub fn letters(&self) -> &LetterStore {
-        &self.letters
+        &self.view.letters
     }
 
     /// Where the status pages are.
@@ -220,7 +229,7 @@ impl App {
         let stopping = async {
             sources.wait().await;
             queues.close();
-            joined(encoders).await;
+            encoders.joined().await;
             pools.wait().await;
         };
         let mut stopping = std::pin::pin!(stopping);
@@ -249,22 +258,29 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
-/// Waits for the encoders to end.
-async fn joined(encoders: Vec<JoinHandle<()>>) {
-    let joined = tokio::task::spawn_blocking(move || {
-        encoders.into_iter().filter_map(|thread| thread.join().err()).count()
-    });
-    let panicked = joined.await.unwrap_or(0);
-    if panicked > 0 {
-        warn!(panicked, "encoder threads ended by a bug in logweir");
+/// What goes on beside the flow, until the daemon is cut short or has ended.
+async fn in_background(cut: Shutdown, view: View, listener: Option<TcpListener>) {
+    let (clock, heartbeat) = (view.clock, Arc::clone(&view.heartbeat));
+    let letters = view.letters.clone();
+    let serving = async {
+        match listener {
+            Some(listener) => admin::serve(listener, view).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cut.cut() => {}
+        () = heartbeat.beat(clock) => {}
+        () = expire(letters) => {}
+        result = serving => warn!(?result, "the status listener ended"),
     }
 }
 
 /// Deletes the dead letters that are older than `dead_letters.max_age`, now and every hour.
 async fn expire(letters: LetterStore) {
     loop {
-        let store = letters.clone();
-        match tokio::task::spawn_blocking(move || store.expire_blocking()).await {
+        match letters.spawn_blocking(LetterStore::expire_blocking).await {
             Ok(Ok(0)) => {}
             Ok(Ok(expired)) => warn!(expired, "deleted dead letters older than `max_age`"),
             Ok(Err(error)) => warn!(error = %Chain(&error), "could not delete old dead letters"),

@@ -1,7 +1,6 @@
 //! What the stages of a daemon, or of a replay without one, are put together with.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use prometheus::Registry;
 use tokio_util::task::TaskTracker;
@@ -11,7 +10,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dead_letter::sqlite::LetterStore;
 use crate::delivery::PoolStatus;
-use crate::encode::{self, Outlet, Shared, WorkQueue};
+use crate::destination::opensearch::request::Carry;
+use crate::encode::{Outlet, Shared, WorkQueue};
 use crate::event::{DestinationName, RouteName};
 use crate::kinesis::{Connect, KinesisMetrics, Source, SourceHandle, SourceSetup};
 use crate::lease::LeaseTable;
@@ -24,6 +24,7 @@ use crate::telemetry::ledger_metrics::{LedgerMetrics, Names};
 
 use super::AppError;
 use super::metrics::{self, Budget, Parked};
+use super::outside::Encoders;
 
 /// Dead letters that are sent again have this part of each budget to themselves: an eighth.
 pub(super) const REPLAY_PART: usize = 8;
@@ -43,6 +44,8 @@ pub(super) struct Parts {
     pub(super) budgets: Vec<Budget>,
     pub(super) parked: Vec<Parked>,
     pub(super) statuses: Vec<(DestinationName, Arc<PoolStatus>)>,
+    pub(super) carry: Carry,
+    state: State,
 }
 
 /// The records that wait for encoders, live ones and dead letters.
@@ -78,7 +81,7 @@ pub(super) fn live_part(whole: usize) -> usize {
 }
 
 impl Parts {
-    pub(super) fn new(config: Config, shutdown: Shutdown, state: &State) -> Self {
+    pub(super) fn new(config: Config, shutdown: Shutdown, (state, carry): (State, Carry)) -> Self {
         let routes: Vec<RouteName> =
             config.routes.iter().map(|(_, route)| route.name.clone()).collect();
         let destinations: Vec<DestinationName> =
@@ -104,24 +107,26 @@ impl Parts {
             budgets: Vec::new(),
             parked: Vec::new(),
             statuses: Vec::new(),
+            carry,
+            state,
             config,
         }
     }
 
-    /// Starts encoder threads for one of the two queues.
+    /// Starts encoders for one of the two queues.
     pub(super) fn encoders(
         &mut self,
         outlets: Vec<Outlet>,
         book: Book,
-        threads: usize,
-    ) -> Result<Vec<JoinHandle<()>>, AppError> {
+        (encoders, threads): (&mut Encoders, usize),
+    ) -> Result<(), AppError> {
         let (queue, routes) = (Arc::clone(self.queues.of(book)), self.config.routes.clone());
         let books = (Arc::clone(&self.ledger), book);
         let with = (self.letters.clone(), self.slot.clone(), self.clock);
         let shared = Arc::new(Shared::new(queue, routes, outlets, books, with));
         let milliseconds = Arc::clone(&shared.parked_milliseconds);
         self.parked.push(Parked { book, milliseconds });
-        encode::start(&shared, threads).map_err(|source| AppError::Threads { source })
+        encoders.start(&shared, threads).map_err(|source| AppError::Threads { source })
     }
 
     /// What carries dead letters.
@@ -138,7 +143,6 @@ impl Parts {
     /// Starts the source of each stream.
     pub(super) fn sources(
         &self,
-        state: &State,
         fetch: &FetchBudget,
         (tasks, connect): (&TaskTracker, &Connect),
     ) -> Result<Vec<SourceHandle>, AppError> {
@@ -151,7 +155,7 @@ impl Parts {
                 stream,
                 config,
                 connect: Arc::clone(connect),
-                leases: LeaseTable::new(state.clone()),
+                leases: LeaseTable::new(self.state.clone()),
                 budget: fetch.clone(),
                 metrics: metrics.clone(),
                 records: Arc::new(move |ack| queue.push(ack)),
@@ -178,6 +182,11 @@ impl Parts {
             desc: metrics::DaemonMetrics::desc()?,
         };
         self.registry.register(Box::new(memory))
+    }
+
+    pub(super) fn memory(&self, fetch: [&FetchBudget; 2]) -> metrics::Memory {
+        let bodies = self.budgets.iter().map(|budget| Arc::clone(&budget.bodies));
+        metrics::Memory { fetch: fetch.map(Clone::clone), bodies: bodies.collect() }
     }
 
     pub(super) fn view(&self, sources: Vec<SourceHandle>) -> View {

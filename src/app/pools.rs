@@ -63,10 +63,10 @@ impl Parts {
                 DestinationConfig::OpenSearch(config) => {
                     let bulk = config.bulk.clone();
                     let breaker = config.dead_letter_breaker == Switch::On;
-                    let built = OpenSearch::build(*config, self.clock);
-                    let name = to.name.clone();
-                    let search = built.map_err(|source| AppError::OpenSearch { name, source })?;
-                    let search = Arc::new(search);
+                    let (carried, name) = ((self.carry)(&config), to.name.clone());
+                    let transport =
+                        carried.map_err(|source| AppError::OpenSearch { name, source })?;
+                    let search = Arc::new(OpenSearch::over(*config, self.clock, transport));
                     let (tell, closed) = watch::channel(None);
                     let targets = targets(&self.config.routes, id);
                     self.pools.spawn(prepare::templates(Arc::clone(&search), targets, tell));

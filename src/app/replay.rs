@@ -1,25 +1,26 @@
 //! The daemon's line for dead letters without the daemon: for one replay while none runs.
 
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::dead_letter::requests::{Order, Report};
+use crate::destination::opensearch::request::by_http;
 use crate::replay::{Ended, Line, Replay};
 use crate::shutdown::Shutdown;
 use crate::state::{Access, State};
 use crate::telemetry::ledger::Book;
 
+use super::outside::Encoders;
 use super::parts::Parts;
-use super::{AppError, joined, threads};
+use super::{AppError, threads};
 
 /// A replay that is ready to run. Holds the state file as a daemon does.
 pub struct ReplayApp {
     line: Line,
     order: Order,
-    encoders: Vec<JoinHandle<()>>,
+    encoders: Encoders,
     pools: TaskTracker,
     shutdown: Shutdown,
     deadline: Duration,
@@ -33,10 +34,11 @@ impl ReplayApp {
     pub fn start(config: Config, order: Order, shutdown: Shutdown) -> Result<Self, AppError> {
         let state = State::open(&config.state, Access::Daemon);
         let state = state.map_err(|source| AppError::State { source })?;
-        let mut parts = Parts::new(config, shutdown, &state);
+        let mut parts = Parts::new(config, shutdown, (state, by_http()));
         // Nothing comes by the live ones, which are dropped.
         let outlets = parts.outlets()?.replay;
-        let encoders = parts.encoders(outlets, Book::Replay, threads())?;
+        let mut encoders = Encoders::threads();
+        parts.encoders(outlets, Book::Replay, (&mut encoders, threads()))?;
         parts.pools.close();
         let line = parts.line();
         let Parts { config, shutdown, pools, .. } = parts;
@@ -65,7 +67,7 @@ impl ReplayApp {
             () = overdue => running.await,
         };
         queue.close();
-        joined(encoders).await;
+        encoders.joined().await;
         pools.wait().await;
         ended
     }

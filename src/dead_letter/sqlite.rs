@@ -9,6 +9,7 @@ use rusqlite::{
     Connection, OptionalExtension as _, Row, TransactionBehavior, params, params_from_iter,
 };
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use crate::event::Timestamp;
 use crate::state::{Durability, State, StateError};
@@ -124,6 +125,15 @@ impl LetterStore {
     #[must_use]
     pub fn new(state: State, config: DeadLettersConfig) -> Self {
         Self { state, config, trouble: Arc::default() }
+    }
+
+    /// Works on the letters off the async workers; see [`State::spawn_blocking`].
+    pub fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let store = self.clone();
+        self.state.spawn_blocking(move || work(&store))
     }
 
     /// Why letters cannot be stored now; what would become one waits, and its shard with it.

@@ -288,8 +288,8 @@ async fn bury_all(around: Surroundings, mut refused: Refused) {
     loop {
         // Given back before any waiting.
         let taken = around.slot.take().await;
-        let (names, store) = (around.clone(), around.letters.clone());
-        let written = tokio::task::spawn_blocking(move || {
+        let names = around.clone();
+        let written = around.letters.spawn_blocking(move |store| {
             let letters = bury::letters(&names, &refused);
             let result = if refused.batch.is_replay() {
                 store.rewrite_blocking(&letters)

@@ -3,6 +3,7 @@
 mod choices;
 mod letters;
 
+use std::ops::ControlFlow;
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -71,19 +72,49 @@ impl Encoder {
         Self { inflated: Vec::new(), bench }
     }
 
+    /// On a thread of its own.
     pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.bench.shared);
         loop {
-            let now = self.bench.shared.clock.now();
+            let now = shared.clock.now();
             let open_for = self.bench.seal_old(now);
-            let shared = Arc::clone(&self.bench.shared);
-            match shared.queue.next(|place| self.bench.may_run(place, now), open_for) {
-                Next::Work(work) => self.work(work),
-                Next::Timeout => {}
-                Next::Hurry => self.bench.seal_all(),
-                Next::Closed => break,
+            let next = shared.queue.next(|place| self.bench.may_run(place, now), open_for);
+            if self.step(next).is_break() {
+                break;
             }
         }
-        self.bench.seal_all();
+    }
+
+    /// As a task, for a simulation: one record at a time, and then others have their turn.
+    pub(super) async fn run_as_task(mut self) {
+        let shared = Arc::clone(&self.bench.shared);
+        loop {
+            let told = shared.queue.told();
+            let now = shared.clock.now();
+            let open_for = self.bench.seal_old(now);
+            let may_run = |place| self.bench.may_run(place, now);
+            let Some(next) = shared.queue.try_next(may_run, open_for.is_some()) else {
+                shared.queue.wait(told, open_for).await;
+                continue;
+            };
+            if self.step(next).is_break() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn step(&mut self, next: Next) -> ControlFlow<()> {
+        match next {
+            Next::Work(work) => self.work(work),
+            Next::Timeout => {}
+            Next::Hurry => self.bench.seal_all(),
+            Next::Closed => {
+                self.bench.seal_all();
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     fn work(&mut self, mut work: Work) {

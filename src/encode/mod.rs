@@ -125,5 +125,10 @@ pub fn start(shared: &Arc<Shared>, threads: usize) -> io::Result<Vec<JoinHandle<
         .collect()
 }
 
+/// One encoder as a task, for a simulation, which has one thread. It ends as a thread does.
+pub fn task(shared: &Arc<Shared>) -> impl Future<Output = ()> + Send + use<> {
+    Encoder::new(Arc::clone(shared)).run_as_task()
+}
+
 #[cfg(test)]
 mod tests;

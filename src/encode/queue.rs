@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
 use crate::event::{DestinationId, Moment};
 use crate::record::AckToken;
 
@@ -55,7 +58,10 @@ pub enum Next {
 #[derive(Debug, Default)]
 pub struct WorkQueue {
     state: Mutex<State>,
+    /// For threads.
     changed: Condvar,
+    /// For tasks.
+    told: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +89,7 @@ impl WorkQueue {
         if !state.cut_short {
             state.parked.push((place, work));
             // What it waits for may have come back a moment ago.
-            self.changed.notify_all();
+            self.tell();
         }
     }
 
@@ -91,19 +97,19 @@ impl WorkQueue {
     pub fn wake(&self) {
         // The lock makes sure that no thread is between looking and sleeping.
         drop(self.lock());
-        self.changed.notify_all();
+        self.tell();
     }
 
     /// From now on nobody waits for more events before a body is sent.
     pub fn hurry(&self) {
         self.lock().hurried = true;
-        self.changed.notify_all();
+        self.tell();
     }
 
     /// No fresh record will come: threads end when all is read.
     pub fn close(&self) {
         self.lock().closed = true;
-        self.changed.notify_all();
+        self.tell();
     }
 
     /// Threads end at once; records that wait are dropped, and so stay open.
@@ -115,31 +121,24 @@ impl WorkQueue {
             (std::mem::take(&mut state.fresh), std::mem::take(&mut state.parked))
         };
         drop(dropped);
-        self.changed.notify_all();
+        self.tell();
     }
 
-    /// The next record: a parked one that `may_run`, else a fresh one. Waits for it as long as the
-    /// caller's oldest open body may stay open, or [`LONGEST_WAIT`] when it has none.
+    /// What there is to do now, if anything: a parked record that `may_run`, else a fresh one.
+    /// `has_open` says whether the caller has bodies open.
+    pub fn try_next(&self, may_run: impl Fn(Place) -> bool, has_open: bool) -> Option<Next> {
+        self.lock().take(may_run, has_open)
+    }
+
+    /// The same, waiting for it for as long as the caller's oldest open body may stay open, or
+    /// [`LONGEST_WAIT`] when it has none.
     pub fn next(&self, may_run: impl Fn(Place) -> bool, open_for: Option<Duration>) -> Next {
-        let wait = open_for.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+        let wait = longest(open_for);
         let mut state = self.lock();
         let mut waited = false;
         loop {
-            if state.cut_short {
-                return Next::Closed;
-            }
-            let runnable = state.parked.iter().position(|(place, _)| may_run(*place));
-            if let Some(place) = runnable {
-                return Next::Work(state.parked.remove(place).1);
-            }
-            if let Some(work) = state.fresh.pop_front() {
-                return Next::Work(work);
-            }
-            if state.closed && state.parked.is_empty() {
-                return Next::Closed;
-            }
-            if state.hurried && open_for.is_some() {
-                return Next::Hurry;
+            if let Some(next) = state.take(&may_run, open_for.is_some()) {
+                return next;
             }
             if waited {
                 return Next::Timeout;
@@ -151,6 +150,22 @@ impl WorkQueue {
         }
     }
 
+    /// Waits as `next` does, for a task: `told` is to be taken before `try_next` found nothing.
+    pub(super) async fn wait(&self, told: Notified<'_>, open_for: Option<Duration>) {
+        // Either way the caller looks again.
+        _ = tokio::time::timeout(longest(open_for), told).await;
+    }
+
+    /// Resolves when something has changed since.
+    pub(super) fn told(&self) -> Notified<'_> {
+        self.told.notified()
+    }
+
+    fn tell(&self) {
+        self.changed.notify_all();
+        self.told.notify_waiters();
+    }
+
     /// Records that are parked now.
     #[must_use]
     pub fn parked(&self) -> usize {
@@ -160,4 +175,27 @@ impl WorkQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    fn take(&mut self, may_run: impl Fn(Place) -> bool, has_open: bool) -> Option<Next> {
+        if self.cut_short {
+            return Some(Next::Closed);
+        }
+        let runnable = self.parked.iter().position(|(place, _)| may_run(*place));
+        if let Some(place) = runnable {
+            return Some(Next::Work(self.parked.remove(place).1));
+        }
+        if let Some(work) = self.fresh.pop_front() {
+            return Some(Next::Work(work));
+        }
+        if self.closed && self.parked.is_empty() {
+            return Some(Next::Closed);
+        }
+        (self.hurried && has_open).then_some(Next::Hurry)
+    }
+}
+
+fn longest(open_for: Option<Duration>) -> Duration {
+    open_for.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
 }

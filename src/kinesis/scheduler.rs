@@ -210,6 +210,7 @@ impl Source {
     /// goes on where this one was.
     async fn sync(&self, stream: &Stream, at: Moment) -> Result<(Plan, Vec<Lease>), StepError> {
         tokio::select! {
+            biased;
             () = tokio::time::sleep_until(stream.clock.instant(at)) => {}
             () = stream.doubted.notified() => {}
         }

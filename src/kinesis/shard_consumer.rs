@@ -68,6 +68,7 @@ impl Stream {
     /// Resolves when nothing more may be read.
     async fn stopping(&self) {
         tokio::select! {
+            biased;
             () = self.shutdown.draining() => {}
             () = self.gone.cancelled() => {}
         }

@@ -8,6 +8,7 @@
 //! one is taken for a new one, with a warning: what truncated it may have taken checkpoints away.
 
 mod config;
+mod disk;
 mod error;
 mod filesystem;
 mod lock;
@@ -17,13 +18,16 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 pub use self::config::SqliteConfig;
+use self::disk::Medium;
+pub use self::disk::{Disk, Work};
 pub use self::error::StateError;
 use self::lock::{Lock, Refused};
 use self::schema::Kind;
@@ -64,7 +68,7 @@ pub struct State(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     // Dropped before the lock: nobody else may have the file while it is being closed.
-    connection: Mutex<Connection>,
+    medium: Medium,
     _lock: Option<Lock>,
 }
 
@@ -82,11 +86,22 @@ impl State {
         }
         let crashed = beside(&path, "-wal").metadata().is_ok_and(|wal| wal.len() > 0);
         let connection = connect(&path, access).map_err(|error| StateError::of(&path, error))?;
-        let mut state = Shared { path, connection: Mutex::new(connection), _lock: lock };
+        let state = Shared { path, medium: Medium::file(connection), _lock: lock };
         state.admit(access)?;
         if crashed && access == Access::Daemon {
             state.check()?;
         }
+        Ok(Self(Arc::new(state)))
+    }
+
+    /// The state on a disk that is simulated; see [`Disk`].
+    ///
+    /// # Errors
+    /// As `open`, for what is on that disk.
+    pub fn on(disk: Arc<dyn Disk>) -> Result<Self, StateError> {
+        let path = PathBuf::from("simulated");
+        let state = Shared { path, medium: Medium::Simulated(disk), _lock: None };
+        state.admit(Access::Daemon)?;
         Ok(Self(Arc::new(state)))
     }
 
@@ -116,15 +131,17 @@ impl State {
         durability: Durability,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StateError> {
-        // Work that panicked has rolled its transaction back: the connection is as good as before.
-        let mut connection = self.0.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let level = match durability {
-            Durability::Normal => "NORMAL",
-            Durability::Full => "FULL",
-        };
-        let set = connection.pragma_update(None, "synchronous", level);
-        set.and_then(|()| work(&mut connection))
-            .map_err(|error| StateError::of(&self.0.path, error))
+        let worked = self.0.medium.work(durability, work);
+        worked.map_err(|error| StateError::of(&self.0.path, error))
+    }
+
+    /// Carries out what may block, off the async workers. What was begun is finished even if the
+    /// handle is dropped.
+    pub fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.0.medium.spawn_blocking(work)
     }
 
     async fn spawn<T: Send + 'static>(
@@ -133,7 +150,7 @@ impl State {
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StateError> {
         let state = self.clone();
-        let work = tokio::task::spawn_blocking(move || state.call_blocking(durability, work));
+        let work = self.spawn_blocking(move || state.call_blocking(durability, work));
         work.await.map_err(|source| StateError::BrokenOff { path: self.0.path.clone(), source })?
     }
 }
@@ -153,11 +170,9 @@ pub fn holder(config: &SqliteConfig) -> Result<Option<String>, StateError> {
 
 impl Shared {
     /// Refuses what is not a state file of this version, or makes it one.
-    fn admit(&mut self, access: Access) -> Result<(), StateError> {
-        let Self { path, connection, .. } = self;
-        let connection = connection.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let kind = schema::kind(connection).map_err(|error| StateError::of(path, error))?;
-        let (path, known) = (path.clone(), schema::CURRENT);
+    fn admit(&self, access: Access) -> Result<(), StateError> {
+        let kind = self.work(|connection| schema::kind(connection))?;
+        let (path, known) = (self.path.clone(), schema::CURRENT);
         let version = match kind {
             Kind::Foreign(application_id) => {
                 return Err(StateError::Foreign { path, application_id });
@@ -169,9 +184,7 @@ impl Shared {
             Kind::Empty => 0,
         };
         match access {
-            Access::Daemon => {
-                set_up(connection, version).map_err(|error| StateError::of(&path, error))
-            }
+            Access::Daemon => self.work(|connection| set_up(connection, version)),
             Access::Edit | Access::Inspect if version < known => {
                 Err(StateError::Older { path, found: version, known })
             }
@@ -180,18 +193,23 @@ impl Shared {
     }
 
     /// Looks for damage.
-    fn check(&mut self) -> Result<(), StateError> {
-        let Self { path, connection, .. } = self;
-        let connection = connection.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let is_large = path.metadata().is_ok_and(|file| file.len() > MOST_CHECKED);
+    fn check(&self) -> Result<(), StateError> {
+        let is_large = self.path.metadata().is_ok_and(|file| file.len() > MOST_CHECKED);
         let check = if is_large { "PRAGMA quick_check(leases)" } else { "PRAGMA quick_check(1)" };
-        let found: String = connection
-            .query_row(check, [], |row| row.get(0))
-            .map_err(|error| StateError::of(path, error))?;
+        let found: String =
+            self.work(|connection| connection.query_row(check, [], |row| row.get(0)))?;
         if found == "ok" {
             return Ok(());
         }
-        Err(StateError::Damaged { path: path.clone(), detail: found })
+        Err(StateError::Damaged { path: self.path.clone(), detail: found })
+    }
+
+    /// Before anybody else has it.
+    fn work<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        self.medium.set_up(work).map_err(|error| StateError::of(&self.path, error))
     }
 }
 

@@ -111,6 +111,7 @@ async fn assert_replayed(rig: &Rig, search: &OpenSearch, letters: u64) {
         "letters": letters,
         "removed": letters,
         "kept": {},
+        "dropped": 0,
         "not_sent": 0,
         "replayed": {"search": {"created": letters}},
     });

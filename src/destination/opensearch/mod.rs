@@ -30,14 +30,14 @@ pub mod verdict;
 use bulk_query::BulkQuery;
 use config::{BuildError, OpenSearchConfig};
 use nodes::{NodeId, Nodes};
-use request::{CallError, Http, Reply};
+use request::{CallError, Reply, Transport};
 use verdict::{Failure, judge_request};
 
 /// A cluster that takes bulk requests.
 #[derive(Debug)]
 pub struct OpenSearch {
     config: OpenSearchConfig,
-    http: Http,
+    transport: Arc<dyn Transport>,
     nodes: Mutex<Nodes>,
     bulk_query: BulkQuery,
     clock: Clock,
@@ -49,10 +49,16 @@ impl OpenSearch {
     /// # Errors
     /// A file cannot be read or used.
     pub fn build(config: OpenSearchConfig, clock: Clock) -> Result<Self, BuildError> {
-        let http = Http::build(&config)?;
+        let transport = request::by_http()(&config)?;
+        Ok(Self::over(config, clock, transport))
+    }
+
+    /// A cluster that requests go to by `transport`.
+    #[must_use]
+    pub fn over(config: OpenSearchConfig, clock: Clock, transport: Arc<dyn Transport>) -> Self {
         let nodes = Mutex::new(Nodes::new(config.urls.len()));
         let bulk_query = BulkQuery::new(config.engine);
-        Ok(Self { config, http, nodes, bulk_query, clock })
+        Self { config, transport, nodes, bulk_query, clock }
     }
 
     /// Its configuration.
@@ -81,7 +87,7 @@ impl OpenSearch {
         let node = self.with_nodes(|nodes| nodes.pick(self.clock.now()));
         let url = self.url(node, path, query);
         let host = url.host_str().unwrap_or_default().to_owned();
-        let result = self.http.call(method, url, content).await;
+        let result = self.transport.call(method, url, content).await;
         self.with_nodes(|nodes| match &result {
             Ok(_) | Err(CallError::TooLong) => nodes.answered(node),
             Err(CallError::Timeout(_) | CallError::Connection(_)) => {

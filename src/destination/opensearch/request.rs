@@ -1,11 +1,17 @@
 //! Carries one request to one node: TLS always verified, connections kept, time and size bounded.
+//!
+//! Behind a seam: in `tests/simulate` a simulated cluster takes the requests and gives the answers.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
+use futures_util::future::BoxFuture;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, redirect, retry};
 use tokio::task::spawn_blocking;
@@ -32,9 +38,31 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// two and a half times as long and leaves a tenth.
 const LEVEL: Level = Level::new(2);
 
+/// Carries the requests of one destination, and brings the answers.
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Sends a request with a body of the given content type, and reads the whole answer.
+    /// Dropping the future gives the request up, carried out or not.
+    fn call(
+        &self,
+        method: Method,
+        url: Url,
+        content: Option<(&'static str, Bytes)>,
+    ) -> BoxFuture<'_, Result<Reply, CallError>>;
+}
+
+/// Makes what carries the requests of a destination, by its configuration.
+pub type Carry =
+    Arc<dyn Fn(&OpenSearchConfig) -> Result<Arc<dyn Transport>, BuildError> + Send + Sync>;
+
+/// The network.
+#[must_use]
+pub fn by_http() -> Carry {
+    Arc::new(|config| Ok(Arc::new(Http::build(config)?)))
+}
+
 /// Sends requests for one destination.
 #[derive(Debug)]
-pub struct Http {
+struct Http {
     client: Client,
     auth: Auth,
     timeout: Duration,
@@ -57,10 +85,10 @@ pub struct Reply {
 pub enum CallError {
     /// The time is up; the request may have been carried out.
     #[error("no answer in time")]
-    Timeout(#[source] reqwest::Error),
+    Timeout(#[source] Box<dyn Error + Send + Sync>),
     /// No connection, or it was lost; the request may have been carried out.
     #[error("the connection failed")]
-    Connection(#[source] reqwest::Error),
+    Connection(#[source] Box<dyn Error + Send + Sync>),
     /// It is longer than any answer should be.
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
@@ -71,10 +99,7 @@ pub enum CallError {
 
 impl Http {
     /// Reads certificates and secrets, and connects to nothing yet.
-    ///
-    /// # Errors
-    /// A file cannot be read or used.
-    pub fn build(config: &OpenSearchConfig) -> Result<Self, BuildError> {
+    fn build(config: &OpenSearchConfig) -> Result<Self, BuildError> {
         let client = Client::builder()
             .user_agent(concat!("logweir/", env!("CARGO_PKG_VERSION")))
             // Engines speak 1.1; one connection per request under way is what spreads the load.
@@ -98,11 +123,7 @@ impl Http {
         })
     }
 
-    /// Sends a request with a body of the given content type, and reads the whole answer.
-    ///
-    /// # Errors
-    /// There is no answer. Dropping the future gives the request up, carried out or not.
-    pub async fn call(
+    async fn carry(
         &self,
         method: Method,
         url: Url,
@@ -154,6 +175,17 @@ impl Http {
     }
 }
 
+impl Transport for Http {
+    fn call(
+        &self,
+        method: Method,
+        url: Url,
+        content: Option<(&'static str, Bytes)>,
+    ) -> BoxFuture<'_, Result<Reply, CallError>> {
+        Box::pin(self.carry(method, url, content))
+    }
+}
+
 /// How a request went.
 enum Sent {
     Answered(Reply),
@@ -191,5 +223,7 @@ async fn read_body(mut response: Response) -> Result<Vec<u8>, CallError> {
 fn failed(error: reqwest::Error) -> CallError {
     // The URL is in the log line anyway.
     let error = error.without_url();
-    if error.is_timeout() { CallError::Timeout(error) } else { CallError::Connection(error) }
+    let is_timeout = error.is_timeout();
+    let error = error.into();
+    if is_timeout { CallError::Timeout(error) } else { CallError::Connection(error) }
 }
