@@ -322,7 +322,7 @@ impl Bench {
             }
             self.seal(to);
         }
-        let Some(permit) = outlet.budget.try_reserve(outlet.max_body) else { return false };
+        let Some(permit) = outlet.budget.try_reserve(outlet.charge()) else { return false };
         let now = shared.clock.now();
         let body = BatchBuilder::open(outlet.framing, outlet.account.clone(), permit, now);
         if let Some(open) = self.open.get_mut(place) {
@@ -385,7 +385,7 @@ impl Bench {
             Place::Destination(to) => {
                 let outlet = self.shared.outlets.get(usize::from(to.0));
                 self.open_body(to).is_some()
-                    || outlet.is_some_and(|outlet| outlet.budget.has_room(outlet.max_body))
+                    || outlet.is_some_and(|outlet| outlet.budget.has_room(outlet.charge()))
             }
         }
     }

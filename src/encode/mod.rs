@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::batch::{Account, Batch, Framing};
+use crate::batch::{Account, Batch, Framing, MIN_CHARGE};
 use crate::clock::Clock;
 use crate::dead_letter::sqlite::LetterStore;
 use crate::memory::{BodyBudget, DecodeSlot};
@@ -41,6 +41,14 @@ pub struct Outlet {
     pub budget: Arc<BodyBudget>,
     /// Has room for as many batches as the budget admits, so it is never full.
     pub batches: mpsc::Sender<Batch>,
+}
+
+impl Outlet {
+    /// What an open body takes of the budget: never less than what it costs once it is closed, or
+    /// many small ones would overdraw the budget, and be more than `batches` has room for.
+    fn charge(&self) -> usize {
+        self.max_body.max(MIN_CHARGE)
+    }
 }
 
 /// How far records may expand.
