@@ -140,7 +140,8 @@ impl Plan {
             quiet: Duration::from_secs(seconds),
             refused_percent: *rng.choice(&[0, 5, 5, 50]).unwrap(),
             max_letters: (rng.u8(..4) == 0).then_some(4_000),
-            body: *rng.choice(&[512 << 10, 1 << 20, 2 << 20]).unwrap(),
+            // Of less, the part for replays would hold bodies below what a batch is charged at least.
+            body: *rng.choice(&[2 << 20, 3 << 20, 4 << 20]).unwrap(),
             shards: rng.usize(2..5),
         }
     }
