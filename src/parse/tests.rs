@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use self::same::same;
 use super::object::Object;
 use super::*;
 
@@ -32,7 +33,9 @@ struct Sample {
 }
 
 const CWL_ID: &str = "38480917865042697267627490045603633139480491071049695232";
+
 mod adversarial;
+mod same;
 
 const SOURCE: Source<'_> = Source {
     owner: "111122223333",
@@ -140,19 +143,6 @@ fn assert_same_fields(one: &str, other: &str) {
     for ((_, one), (_, other)) in one.iter().zip(other.iter()) {
         assert!(same(other.get(), one.get()), "{one} became {other}");
     }
-}
-
-/// Equal but for white space between tokens.
-fn same(compact: &str, other: &str) -> bool {
-    let (mut inside, mut escaped) = (false, false);
-    let kept = other.chars().filter(|c| {
-        if *c == '"' && !escaped {
-            inside = !inside;
-        }
-        escaped = *c == '\\' && !escaped;
-        inside || !c.is_ascii_whitespace()
-    });
-    kept.eq(compact.chars())
 }
 
 #[test]

@@ -8,6 +8,10 @@ use logweir::parse::{Kind, Parser, Source, Stamp};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+#[path = "../../../../src/parse/tests/same.rs"]
+mod same;
+pub(super) use same::same;
+
 const CWL_ID: &str = "38480917865042697267627490045603633139480491071049695232";
 
 /// Where an engine stops to take an id.
@@ -199,17 +203,4 @@ pub(super) fn assert_nothing_lost(message: &str, document: &str) {
         let among_others = others.iter().any(|(own, value)| *own == name && value.get() == json);
         assert!(as_it_came || as_text || among_others, "{name:?} with {json} is lost");
     }
-}
-
-/// Equal but for white space between tokens.
-pub(super) fn same(compact: &str, other: &str) -> bool {
-    let (mut inside, mut escaped) = (false, false);
-    let kept = other.chars().filter(|c| {
-        if *c == '"' && !escaped {
-            inside = !inside;
-        }
-        escaped = *c == '\\' && !escaped;
-        inside || !c.is_ascii_whitespace()
-    });
-    kept.eq(compact.chars())
 }
