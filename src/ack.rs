@@ -3,9 +3,12 @@
 //!
 //! Records are opened in the order in which Kinesis returned them and settle in any order. The
 //! tracker knows records only; how many fates a record still owes is the record's own business.
+//!
+//! A daemon that stops gives back what no event was taken out of yet, from the end: those records are
+//! as if they had never been read, and the checkpoint stays before them.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -30,19 +33,29 @@ pub struct AckTracker {
     /// The number of the first slot in `open`.
     first: u64,
     open: VecDeque<Open>,
+    /// This slot and all after it were given back.
+    given_back: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Open {
     record: Settled,
-    is_settled: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// No event was taken out of it.
+    Waiting,
+    Begun,
+    Settled,
 }
 
 impl AckTracker {
     /// Takes in the next record of the shard.
     pub fn open(&mut self, at: SequenceNumber) -> Slot {
         let record = Settled { number: at, user_record: None };
-        self.open.push_back(Open { record, is_settled: false });
+        self.open.push_back(Open { record, stage: Stage::Waiting });
         Slot(self.first + self.open.len() as u64 - 1)
     }
 
@@ -50,22 +63,64 @@ impl AckTracker {
     /// contiguous settled prefix grew; `user_record` is the last one of a KPL aggregate. Settling a
     /// slot twice changes nothing.
     pub fn settle(&mut self, slot: Slot, user_record: Option<u32>) -> Option<Settled> {
-        let offset = usize::try_from(slot.0.checked_sub(self.first)?).ok()?;
-        let open = self.open.get_mut(offset)?;
-        open.is_settled = true;
+        let open = self.get_mut(slot)?;
+        open.stage = Stage::Settled;
         open.record.user_record = user_record;
         let mut prefix = None;
-        while self.open.front().is_some_and(|open| open.is_settled) {
+        while self.open.front().is_some_and(|open| open.stage == Stage::Settled) {
             prefix = self.open.pop_front().map(|open| open.record);
             self.first += 1;
         }
         prefix
     }
 
-    /// Records that were opened and lie beyond the settled prefix.
+    /// Notes that events are about to be taken out of the record. False where it was given back:
+    /// then none may be.
+    pub fn begin(&mut self, slot: Slot) -> bool {
+        if self.is_given_back(slot) {
+            return false;
+        }
+        if let Some(open) = self.get_mut(slot) {
+            open.stage = Stage::Begun;
+        }
+        true
+    }
+
+    /// Notes that no event was taken out of the record after all.
+    pub fn put_off(&mut self, slot: Slot) {
+        if let Some(open) = self.get_mut(slot) {
+            open.stage = Stage::Waiting;
+        }
+        if self.given_back.is_some() {
+            self.give_back();
+        }
+    }
+
+    /// Gives back every record after the last one that was begun.
+    pub fn give_back(&mut self) {
+        let last = self.open.iter().rposition(|open| open.stage != Stage::Waiting);
+        self.given_back = Some(self.first + last.map_or(0, |last| last as u64 + 1));
+    }
+
+    /// Whether the record was given back.
     #[must_use]
-    pub fn open_records(&self) -> usize {
-        self.open.len()
+    pub fn is_given_back(&self, slot: Slot) -> bool {
+        self.given_back.is_some_and(|from| slot.0 >= from)
+    }
+
+    /// Records that were opened, lie beyond the settled prefix, and are to be settled; and those
+    /// that were given back.
+    #[must_use]
+    pub fn open_and_given_back(&self) -> (usize, usize) {
+        let kept = self.given_back.map(|from| usize::try_from(from - self.first));
+        let open =
+            kept.and_then(Result::ok).map_or(self.open.len(), |kept| kept.min(self.open.len()));
+        (open, self.open.len() - open)
+    }
+
+    fn get_mut(&mut self, slot: Slot) -> Option<&mut Open> {
+        let offset = usize::try_from(slot.0.checked_sub(self.first)?).ok()?;
+        self.open.get_mut(offset)
     }
 }
 
@@ -74,8 +129,10 @@ impl AckTracker {
 pub struct Progress {
     /// The last record of the contiguous settled prefix, once there is one.
     pub settled: Option<Settled>,
-    /// Records read and not yet in that prefix.
+    /// Records read and not yet in that prefix, without those that were given back.
     pub open: usize,
+    /// Records that were given back: another daemon will read them.
+    pub given_back: usize,
 }
 
 /// A shard's tracker, shared by its consumer, the encoders and the delivery pools.
@@ -88,22 +145,51 @@ pub struct ShardAcks {
 impl ShardAcks {
     /// Takes in the next record of the shard.
     pub fn open(&self, at: SequenceNumber) -> Slot {
-        let mut tracker = self.tracker.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = tracker.open(at);
-        let open = tracker.open_records();
-        self.progress.send_modify(|progress| progress.open = open);
-        slot
+        self.change(|tracker| (tracker.open(at), None))
     }
 
     /// Notes that every event of the record has a fate.
     pub fn settle(&self, slot: Slot, user_record: Option<u32>) {
-        // The lock is kept while publishing: two settlers must not publish in the wrong order.
-        let mut tracker = self.tracker.lock().unwrap_or_else(PoisonError::into_inner);
-        let grown = tracker.settle(slot, user_record);
-        let open = tracker.open_records();
-        if let Some(at) = grown {
-            self.progress.send_modify(|progress| *progress = Progress { settled: Some(at), open });
-        }
+        self.change(|tracker| ((), tracker.settle(slot, user_record)));
+    }
+
+    /// Notes that events are about to be taken out of the record. False where it was given back.
+    #[must_use]
+    pub fn begin(&self, slot: Slot) -> bool {
+        self.lock().begin(slot)
+    }
+
+    /// Notes that no event was taken out of the record after all.
+    pub fn put_off(&self, slot: Slot) {
+        self.change(|tracker| (tracker.put_off(slot), None));
+    }
+
+    /// Gives back every record after the last one that was begun.
+    pub fn give_back(&self) {
+        self.change(|tracker| (tracker.give_back(), None));
+    }
+
+    /// Whether the record was given back.
+    #[must_use]
+    pub fn is_given_back(&self, slot: Slot) -> bool {
+        self.lock().is_given_back(slot)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut AckTracker) -> (T, Option<Settled>)) -> T {
+        // The lock is kept while publishing: two must not publish in the wrong order.
+        let mut tracker = self.lock();
+        let (result, grown) = change(&mut tracker);
+        let (open, given_back) = tracker.open_and_given_back();
+        self.progress.send_if_modified(|progress| {
+            let settled = grown.or_else(|| progress.settled.clone());
+            let now = Progress { settled, open, given_back };
+            std::mem::replace(progress, now) != *progress
+        });
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AckTracker> {
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows the shard's progress.
@@ -133,7 +219,7 @@ mod tests {
         assert_eq!(tracker.settle(slots[1], None), None);
         assert_eq!(tracker.settle(slots[2], None), None);
         assert_eq!(tracker.settle(slots[0], None), Some(settled(2)));
-        assert_eq!(tracker.open_records(), 0);
+        assert_eq!(tracker.open_and_given_back(), (0, 0));
     }
 
     #[test]
@@ -144,6 +230,29 @@ mod tests {
         assert_eq!(tracker.settle(first, None), Some(settled(0)));
         assert_eq!(tracker.settle(first, None), None);
         assert_eq!(tracker.settle(second, None), Some(settled(1)));
+    }
+
+    #[test]
+    fn what_was_not_begun_is_given_back_from_the_end() {
+        let acks = ShardAcks::default();
+        let slots: Vec<_> = (0..5).map(|n| acks.open(at(n))).collect();
+        assert!([0, 1, 3].into_iter().all(|n| acks.begin(slots[n])));
+        acks.give_back();
+        let progress = || acks.progress().borrow().clone();
+        // The third waits, but the fourth was begun: both are to be settled.
+        assert_eq!((progress().open, progress().given_back), (4, 1));
+        assert!(acks.begin(slots[2]) && !acks.begin(slots[4]));
+        acks.put_off(slots[2]);
+        acks.put_off(slots[3]);
+        assert_eq!((progress().open, progress().given_back), (2, 3));
+        assert!(acks.is_given_back(slots[2]) && !acks.is_given_back(slots[1]));
+        acks.settle(slots[1], None);
+        acks.settle(slots[0], None);
+        assert_eq!(progress(), Progress { settled: Some(settled(1)), open: 0, given_back: 3 });
+        // A page that was on its way.
+        let late = acks.open(at(5));
+        assert!(!acks.begin(late));
+        assert_eq!((progress().open, progress().given_back), (0, 4));
     }
 
     proptest! {
@@ -162,7 +271,7 @@ mod tests {
                 let prefix = done.iter().take_while(|done| **done).count();
                 let seen = acks.progress().borrow().clone();
                 prop_assert_eq!(seen.settled, prefix.checked_sub(1).map(settled));
-                prop_assert_eq!(acks.tracker.lock().unwrap().open_records(), 40 - prefix);
+                prop_assert_eq!(seen.open, 40 - prefix);
             }
         }
     }

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The two stop signals, and who may give them: SIGTERM, a second SIGTERM, the drain deadline.
 ///
-/// *Drain*: consumers stop reading; everything that was read still gets its fate. *Cut short*:
+/// *Drain*: consumers stop reading; every record that was begun still gets its fates. *Cut short*:
 /// everything stops where it is; what has no fate is abandoned and read again after the restart.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
@@ -13,7 +13,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Asks everybody to finish what was read and read nothing more.
+    /// Asks everybody to finish what was begun and read nothing more.
     pub fn drain(&self) {
         self.drain.cancel();
     }

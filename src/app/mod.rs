@@ -1,8 +1,9 @@
 //! Puts the daemon together: the only place that knows every stage.
 //!
 //! Start: state, pools, encoders, sources, listener. Stop, in the order of the flow: sources stop
-//! reading, what was read gets its fates, checkpoints are written, the queues close, encoders end,
-//! pools end. If that takes longer than the deadline it is cut short.
+//! reading and give back the records that no encoder has begun, what was begun gets its fates,
+//! checkpoints are written, the queues close, encoders end, pools end. If that takes longer than the
+//! deadline it is cut short.
 //!
 //! Dead letters that are sent again have a line of their own beside the live one: a queue, an
 //! encoder thread and a share of each budget, so that a store can be emptied whatever else waits.
@@ -105,7 +106,7 @@ pub enum AppError {
 /// How the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything that was read has its fate and is checkpointed.
+    /// Every event that was read has its fate and is checkpointed.
     Drained,
     /// Some of it has not, and will be read again.
     CutShort,

@@ -121,11 +121,17 @@ impl Encoder {
         if let Some(since) = work.parked.take() {
             self.bench.count_parked(since);
         }
+        if !work.ack.begin() {
+            return;
+        }
         let pass = self.read(&mut work);
         self.bench.tally.book(&self.bench.shared.ledger);
         match pass {
             Pass::Done => work.ack.settle(),
             Pass::Park(place, next_event) => {
+                if next_event == 0 {
+                    work.ack.put_off();
+                }
                 let now = self.bench.shared.clock.now();
                 let work = Work { next_event, parked: Some(now), ..work };
                 self.bench.shared.queue.park(place, work);
@@ -166,26 +172,17 @@ impl Encoder {
     fn pass(&mut self, work: &mut Work, cap: usize) -> Result<Pass, Undecodable> {
         let payload = work.ack.record().payload.clone();
         let decoded = decode::decode(&payload, cap, &mut self.inflated)?;
-        if !std::mem::replace(&mut work.counted, true) {
-            self.bench.tally.rare.records_read += 1;
-            self.bench.tally.rare.records_control += u64::from(decoded.control_messages);
-        }
         if let Some(last) = decoded.user_records {
             work.ack.record().is_aggregate(last);
         }
-        let mut first = 0;
-        for envelope in &decoded.envelopes {
-            let events = u32::try_from(envelope.log_events.len()).unwrap_or(u32::MAX);
-            if work.ack.record().was_read(envelope.user_record) {
-                first += events;
-                continue;
-            }
-            if let Some((place, event)) = self.bench.envelope(work, envelope, first) {
-                return Ok(Pass::Park(place, event));
-            }
-            first += events;
+        let parked = self.bench.envelopes(work, &decoded.envelopes);
+        // One that is put off may be given back, and is then as if it had never been read.
+        let is_put_off = parked.is_some_and(|(_, event)| event == 0);
+        if !is_put_off && !std::mem::replace(&mut work.counted, true) {
+            self.bench.tally.rare.records_read += 1;
+            self.bench.tally.rare.records_control += u64::from(decoded.control_messages);
         }
-        Ok(Pass::Done)
+        Ok(parked.map_or(Pass::Done, |(place, event)| Pass::Park(place, event)))
     }
 }
 
@@ -202,6 +199,20 @@ struct At<'a> {
 }
 
 impl Bench {
+    /// Reads the events that are left of a record, until a body has no room.
+    fn envelopes(&mut self, work: &Work, envelopes: &[Envelope<'_>]) -> Option<(Place, u32)> {
+        let mut first = 0;
+        for envelope in envelopes {
+            if !work.ack.record().was_read(envelope.user_record)
+                && let Some(parked) = self.envelope(work, envelope, first)
+            {
+                return Some(parked);
+            }
+            first += u32::try_from(envelope.log_events.len()).unwrap_or(u32::MAX);
+        }
+        None
+    }
+
     /// Reads the events of an envelope whose first has the ordinal `first`. Returns where to park
     /// and the event to go on from, if a body has no room.
     fn envelope(

@@ -182,7 +182,10 @@ impl State {
         if self.cut_short {
             return Some(Next::Closed);
         }
-        let runnable = self.parked.iter().position(|(place, _)| may_run(*place));
+        // What was given back is for the encoder to drop, whatever it waits for.
+        let is_over = |work: &Work| self.hurried && work.ack.is_given_back();
+        let runnable =
+            self.parked.iter().position(|(place, work)| is_over(work) || may_run(*place));
         if let Some(place) = runnable {
             return Some(Next::Work(self.parked.remove(place).1));
         }

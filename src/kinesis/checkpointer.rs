@@ -96,15 +96,17 @@ impl Checkpointer {
         }
     }
 
-    /// Waits, still writing checkpoints, until every record that was read is settled. Returns
-    /// whether it is; not when the daemon is cut short.
+    /// Waits, still writing checkpoints, until every record that was read is settled or given back.
+    /// Returns whether all are settled; not when the daemon is cut short.
     pub(super) async fn settle(&mut self, shutdown: &Shutdown) -> Result<bool, LeaseLost> {
         let mut progress = self.progress.clone();
         self.follow(async {
             tokio::select! {
                 biased;
                 // The sender lives as long as a record; without it there is nothing to wait for.
-                settled = progress.wait_for(|progress| progress.open == 0) => settled.is_ok(),
+                settled = progress.wait_for(|progress| progress.open == 0) => {
+                    settled.is_ok_and(|progress| progress.given_back == 0)
+                }
                 () = shutdown.cut() => false,
             }
         })

@@ -1,5 +1,6 @@
 //! Reads one shard: from its lease's checkpoint to its end, or until the daemon stops.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -105,10 +106,26 @@ pub(super) async fn consume(stream: Arc<Stream>, lease: Lease) -> Outcome {
     let (from, clock) = (lease.checkpoint.clone(), stream.clock);
     let checkpointer = Checkpointer::new(place, from, acks.progress(), (report.clone(), clock));
     info!(stream = %stream.name, shard = %lease.shard, from = %lease.checkpoint, "reading shard");
-    let reader = Reader::new(&stream, &lease, acks, report.clone());
-    let outcome = run(reader, checkpointer, &stream.shutdown, &report).await;
+    let reader = Reader::new(&stream, &lease, Arc::clone(&acks), report.clone());
+    let outcome = tokio::select! {
+        biased;
+        never = give_back(&acks, &stream.shutdown) => match never {},
+        outcome = run(reader, checkpointer, &stream.shutdown, &report) => outcome,
+    };
+    let given_back = acks.progress().borrow().given_back;
+    if given_back > 0 {
+        let (stream, shard) = (&stream.name, &lease.shard);
+        info!(%stream, %shard, records = given_back, "given back unread: the next start reads them");
+    }
     report.forget();
     outcome.unwrap_or(Outcome::LeaseLost)
+}
+
+/// Once the daemon is to stop, gives back what waits for an encoder: there may be minutes of work in it.
+async fn give_back(acks: &ShardAcks, shutdown: &Shutdown) -> Infallible {
+    shutdown.draining().await;
+    acks.give_back();
+    std::future::pending().await
 }
 
 async fn run(

@@ -148,6 +148,32 @@ impl AckToken {
         &self.record
     }
 
+    /// Takes the record up: events are about to be taken out of it. False where its shard was
+    /// given back meanwhile; then this token is to be dropped.
+    #[must_use]
+    pub fn begin(&self) -> bool {
+        match &self.record.origin {
+            Origin::Shard(acks, slot, _) => acks.begin(*slot),
+            Origin::Letter(_) => true,
+        }
+    }
+
+    /// Leaves the record for later, before any event was taken out of it.
+    pub fn put_off(&self) {
+        if let Origin::Shard(acks, slot, _) = &self.record.origin {
+            acks.put_off(*slot);
+        }
+    }
+
+    /// Whether the record was given back: another daemon will read it.
+    #[must_use]
+    pub fn is_given_back(&self) -> bool {
+        match &self.record.origin {
+            Origin::Shard(acks, slot, _) => acks.is_given_back(*slot),
+            Origin::Letter(_) => false,
+        }
+    }
+
     /// The fates this token stands for.
     #[must_use]
     pub fn owed(&self) -> u64 {

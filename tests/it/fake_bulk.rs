@@ -51,6 +51,8 @@ pub(crate) enum Script {
     Hang,
     /// No answer ever comes, and nothing is stored.
     Stall,
+    /// The items are stored, and answered after this time.
+    Late(Duration),
     /// The items are stored; the answer lacks the last one.
     OneItemShort,
 }
@@ -325,12 +327,17 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
     world.changed.send_modify(|version| *version += 1);
     match reply {
         Reply::Now(response) => response,
+        Reply::Late(wait, response) => {
+            tokio::time::sleep(wait).await;
+            response
+        }
         Reply::Never => std::future::pending().await,
     }
 }
 
 enum Reply {
     Now(Response),
+    Late(Duration, Response),
     Never,
 }
 
@@ -383,6 +390,7 @@ impl Contents {
         let answer = json!({"errors": errors, "items": items});
         Reply::Now(match script {
             Some(Script::Hang) => return Reply::Never,
+            Some(Script::Late(wait)) => return Reply::Late(wait, json_answer(200, &answer)),
             Some(Script::CloseAfterStoring) => broken(),
             Some(Script::CloseMidAnswer) => half(&answer.to_string()),
             _ => json_answer(200, &answer),

@@ -47,6 +47,38 @@ async fn a_second_signal_cuts_short_and_the_next_daemon_delivers_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sigterm_gives_back_the_backlog_and_the_next_daemon_reads_exactly_that() {
+    let fake = FakeBulk::start().await;
+    // Every request waits for a good while, so that all the memory there is fills up.
+    fake.always(Some(Script::Late(Duration::from_millis(300))));
+    let rig = Rig::for_search(40_000, &fake).await;
+    let table = "[destination.search.opensearch]\n";
+    let bulk = "bulk.max_body = \"256KiB\"\nbulk.max_in_flight = 1\n";
+    let memory = "[memory]\nbody = \"10MiB\"\n\n";
+    rig.configure(|text| text.replace(table, &format!("{memory}{table}{bulk}")));
+    rig.configure(|text| text.replace("logweir::app=info", "logweir=info"));
+    let first = rig.daemon().await;
+    fake.wait_for("it delivers", |fake| bulk_requests(fake) > 5).await;
+    first.signal("-TERM");
+    first.log.line("given back unread").await;
+    fake.always(None);
+    first.ends(Some(0)).await;
+    let (before, expected) = (fake.count(), rig.expected_of_search());
+    assert!(before < expected, "{before} of {expected}: the backlog is left");
+
+    let second = rig.daemon().await;
+    fake.wait_for("all is there", |fake| fake.count() >= expected).await;
+    second.settled().await;
+    let page = second.metrics().await;
+    second.stop("-TERM", Some(0)).await;
+    let found = |result| page.sum("logweir_events_delivered_total", result);
+    let created = u64::try_from(expected - before).unwrap();
+    assert_eq!(found("result=\"created\""), created);
+    assert_eq!(found("result=\"already_present\""), 0, "nothing was read twice");
+    assert_eq!(fake.count(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sighup_reads_the_log_level_again_and_nothing_else() {
     let fake = FakeBulk::start().await;
     // So that there is always something to log at debug.

@@ -265,6 +265,30 @@ async fn a_drain_reads_no_more_and_waits_for_what_was_read() {
 }
 
 #[tokio::test]
+async fn a_drain_gives_back_what_was_not_begun_even_at_the_end_of_a_shard() {
+    let world = World::new(1).await;
+    let shard = world.shards().remove(0);
+    put_numbered(&world, &shard, 0, 10);
+    world.endpoint.split(Endpoint::STREAM, &shard).unwrap();
+    let daemon = world.start_holding();
+    daemon.received(10).await;
+    wait_for("the end of the shard", || {
+        daemon.status().shards.iter().any(|shard| shard.state == ShardState::Ending)
+    })
+    .await;
+    daemon.sink.put_off(|payload| payload >= "000004");
+    // One after the others was begun: those before it are to be settled, too.
+    daemon.sink.take_up(|payload| payload == "000006");
+    daemon.shutdown.drain();
+    daemon.sink.settle(|payload| payload <= "000006");
+    let sink = daemon.ended().await;
+    assert_eq!(sink.payloads(), numbered(0, 10));
+    let daemon = world.start();
+    daemon.received(3).await;
+    assert_eq!(daemon.stop().await.payloads(), numbered(7, 10));
+}
+
+#[tokio::test]
 async fn a_drain_does_not_wait_for_memory() {
     let mut world = World::new(1).await;
     world.budget = 2 << 20;

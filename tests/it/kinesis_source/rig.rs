@@ -170,6 +170,9 @@ pub(crate) struct Sink {
 
 impl Sink {
     fn take(&self, token: AckToken) {
+        if !token.begin() {
+            return;
+        }
         let record = token.record();
         let payload = String::from_utf8_lossy(&record.payload[..record.payload.len().min(40)]);
         let entry = (record.place.shard.clone(), payload.into_owned());
@@ -192,6 +195,23 @@ impl Sink {
         let wanted =
             |token: &mut AckToken| wanted(std::str::from_utf8(&token.record().payload).unwrap());
         held.extract_if(.., wanted).for_each(AckToken::settle);
+    }
+
+    /// Leaves the held records whose payload is wanted for later, as an encoder without room does.
+    pub(crate) fn put_off(&self, wanted: impl Fn(&str) -> bool) {
+        self.held(wanted, AckToken::put_off);
+    }
+
+    /// Takes them up again.
+    pub(crate) fn take_up(&self, wanted: impl Fn(&str) -> bool) {
+        self.held(wanted, |token| assert!(token.begin()));
+    }
+
+    fn held(&self, wanted: impl Fn(&str) -> bool, act: impl Fn(&AckToken)) {
+        let held = self.held.lock().unwrap();
+        let is_wanted =
+            |token: &&AckToken| wanted(std::str::from_utf8(&token.record().payload).unwrap());
+        held.iter().filter(is_wanted).for_each(act);
     }
 
     pub(crate) fn payloads(&self) -> Vec<String> {
