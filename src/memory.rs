@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// What each shard may hold whatever the others hold: enough for a page of ordinary records.
 pub const SHARD_SHARE: usize = 1 << 20;
@@ -27,6 +27,9 @@ struct Share {
     free: Arc<Semaphore>,
     /// Its part of the common rest; none where it comes on top.
     taken: Option<OwnedSemaphorePermit>,
+    /// Its records that wait for a destination. As long as there are any, it gets nothing of the
+    /// common rest: what it read would wait behind them, and other shards would miss it.
+    waiting: watch::Sender<usize>,
 }
 
 impl FetchBudget {
@@ -47,7 +50,8 @@ impl FetchBudget {
         let take = || Arc::clone(&self.common).try_acquire_many_owned(to_permits(SHARD_SHARE)).ok();
         // When the rest is taken just now, the share comes on top of it.
         let taken = if fits { take() } else { None };
-        let share = Arc::new(Share { free: Arc::new(Semaphore::new(SHARD_SHARE)), taken });
+        let (free, waiting) = (Arc::new(Semaphore::new(SHARD_SHARE)), watch::Sender::default());
+        let share = Arc::new(Share { free, taken, waiting });
         shares.push(Arc::downgrade(&share));
         ShardBudget { share, budget: self.clone() }
     }
@@ -89,7 +93,8 @@ impl ShardBudget {
     /// `Limit` inside this when the common rest is taken.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.share.free.available_permits().max(self.budget.common_free())
+        let own = self.share.free.available_permits();
+        if self.is_waiting() { own } else { own.max(self.budget.common_free()) }
     }
 
     /// Waits until `bytes` fit: into the shard's own share, else into the common rest, first
@@ -97,31 +102,83 @@ impl ShardBudget {
     ///
     /// Cancel safe: a dropped future holds nothing.
     pub async fn reserve(&self, bytes: usize) -> FetchPermit {
-        if let Ok(permit) = Arc::clone(&self.share.free).try_acquire_many_owned(to_permits(bytes)) {
-            return FetchPermit(Some(permit));
+        let mut waiting = self.share.waiting.subscribe();
+        let permit = loop {
+            if let Ok(permit) =
+                Arc::clone(&self.share.free).try_acquire_many_owned(to_permits(bytes))
+            {
+                break Some(permit);
+            }
+            // The semaphores are never closed; without a permit the page would merely go uncounted.
+            tokio::select! {
+                biased;
+                _ = waiting.changed() => {}
+                permit = self.own(bytes), if self.is_waiting() => break permit,
+                permit = self.common(bytes), if !self.is_waiting() => break permit,
+            }
+        };
+        FetchPermit { permit, share: Some(Arc::clone(&self.share)) }
+    }
+
+    fn is_waiting(&self) -> bool {
+        *self.share.waiting.borrow() > 0
+    }
+
+    async fn own(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        if bytes > SHARD_SHARE {
+            return std::future::pending().await;
         }
+        Arc::clone(&self.share.free).acquire_many_owned(to_permits(bytes)).await.ok()
+    }
+
+    async fn common(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = to_permits(bytes.min(self.budget.largest_page()));
-        // The semaphore is never closed; without a permit the page would merely go uncounted.
-        FetchPermit(Arc::clone(&self.budget.common).acquire_many_owned(bytes).await.ok())
+        Arc::clone(&self.budget.common).acquire_many_owned(bytes).await.ok()
     }
 }
 
 /// Bytes taken from the fetch budget; they return when it is dropped.
 #[derive(Debug, Default)]
-pub struct FetchPermit(Option<OwnedSemaphorePermit>);
+pub struct FetchPermit {
+    permit: Option<OwnedSemaphorePermit>,
+    /// Of the shard that they were taken for.
+    share: Option<Arc<Share>>,
+}
 
 impl FetchPermit {
     /// The bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+        self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
     /// Moves `bytes` of it, or what is left, into a permit of their own.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes());
-        Self(self.0.as_mut().and_then(|permit| permit.split(bytes)))
+        let permit = self.permit.as_mut().and_then(|permit| permit.split(bytes));
+        Self { permit, share: self.share.clone() }
+    }
+
+    /// Says that the record which holds this waits for a destination.
+    #[must_use]
+    pub fn wait(&self) -> Waiting {
+        if let Some(share) = &self.share {
+            share.waiting.send_modify(|waiting| *waiting += 1);
+        }
+        Waiting(self.share.clone())
+    }
+}
+
+/// A record that waits for a destination, until it is dropped.
+#[derive(Debug)]
+pub struct Waiting(Option<Arc<Share>>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(share) = &self.0 {
+            share.waiting.send_modify(|waiting| *waiting -= 1);
+        }
     }
 }
 
@@ -286,6 +343,7 @@ fn to_signed(bytes: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use proptest::prelude::*;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -299,9 +357,54 @@ mod tests {
         assert_eq!(other.room(), SHARD_SHARE);
         let own = other.reserve(SHARD_SHARE).await;
         assert_eq!(own.bytes(), SHARD_SHARE);
-        assert!(futures_util::FutureExt::now_or_never(other.reserve(1)).is_none());
+        assert!(other.reserve(1).now_or_never().is_none());
         drop(all);
         assert_eq!(other.reserve(1).await.bytes(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_shard_whose_records_wait_for_a_destination_gets_nothing_of_the_rest() {
+        let budget = FetchBudget::new(8 * SHARD_SHARE);
+        let (held, other) = (budget.shard(), budget.shard());
+        let mut page = held.reserve(2 * SHARD_SHARE).await;
+        let records = [page.split(1000), page.split(1000)];
+        drop(page);
+        let waiting = records.each_ref().map(FetchPermit::wait);
+        assert_eq!((held.room(), other.room()), (SHARD_SHARE, 6 * SHARD_SHARE - 2000));
+        let own = held.reserve(SHARD_SHARE).await;
+        // It does not stand in the queue before those who may have some.
+        let mut more = std::pin::pin!(held.reserve(4 * SHARD_SHARE));
+        assert!(more.as_mut().now_or_never().is_none());
+        drop(other.reserve(4 * SHARD_SHARE).await);
+        let mut little = std::pin::pin!(held.reserve(1));
+        assert!(little.as_mut().now_or_never().is_none());
+        drop(own);
+        assert_eq!(little.await.bytes(), 1);
+        let [first, second] = waiting;
+        drop(first);
+        assert!(more.as_mut().now_or_never().is_none());
+        drop(second);
+        assert_eq!(more.await.bytes(), 4 * SHARD_SHARE);
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_begins_to_wait_leaves_the_queue_for_the_rest() {
+        let budget = FetchBudget::new(8 * SHARD_SHARE);
+        let (held, other) = (budget.shard(), budget.shard());
+        let mut page = held.reserve(4 * SHARD_SHARE).await;
+        let record = page.split(1000);
+        let mut first = std::pin::pin!(held.reserve(4 * SHARD_SHARE));
+        let mut second = std::pin::pin!(other.reserve(4 * SHARD_SHARE));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        let waiting = record.wait();
+        assert!(first.as_mut().now_or_never().is_none());
+        drop(page);
+        let taken = second.await;
+        drop(waiting);
+        assert!(first.as_mut().now_or_never().is_none());
+        drop(taken);
+        assert_eq!(first.await.bytes(), 4 * SHARD_SHARE);
     }
 
     #[tokio::test]

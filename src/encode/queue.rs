@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use crate::event::{DestinationId, Moment};
+use crate::memory::Waiting;
 use crate::record::AckToken;
 
 /// How long a thread sleeps at most: some parked records wait for a time, not for another thread.
@@ -28,6 +29,8 @@ pub struct Work {
     pub counted: bool,
     /// Since when it is parked.
     pub parked: Option<Moment>,
+    /// While it waits for a destination or for the dead-letter store.
+    pub waiting: Option<Waiting>,
 }
 
 /// What a parked record waits for.
@@ -78,13 +81,23 @@ impl WorkQueue {
     pub fn push(&self, ack: AckToken) {
         let mut state = self.lock();
         if !state.cut_short {
-            state.fresh.push_back(Work { ack, next_event: 0, counted: false, parked: None });
+            state.fresh.push_back(Work {
+                ack,
+                next_event: 0,
+                counted: false,
+                parked: None,
+                waiting: None,
+            });
             self.changed.notify_one();
         }
     }
 
     /// Puts a record aside until `place` may be tried again.
-    pub fn park(&self, place: Place, work: Work) {
+    pub fn park(&self, place: Place, mut work: Work) {
+        work.waiting = match place {
+            Place::Destination(_) | Place::Letters => Some(work.ack.record().wait()),
+            Place::Large => None,
+        };
         let mut state = self.lock();
         if !state.cut_short {
             state.parked.push((place, work));
@@ -187,7 +200,9 @@ impl State {
         let runnable =
             self.parked.iter().position(|(place, work)| is_over(work) || may_run(*place));
         if let Some(place) = runnable {
-            return Some(Next::Work(self.parked.remove(place).1));
+            let (_, mut work) = self.parked.remove(place);
+            work.waiting = None;
+            return Some(Next::Work(work));
         }
         if let Some(work) = self.fresh.pop_front() {
             return Some(Next::Work(work));

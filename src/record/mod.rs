@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::ack::{ShardAcks, Slot};
 use crate::event::{SequenceNumber, ShardId, StreamName, Timestamp};
 use crate::fate::KeptReason;
-use crate::memory::FetchPermit;
+use crate::memory::{FetchPermit, Waiting};
 
 pub use self::ticket::{LetterPayload, Returned, Returns, Ticket};
 
@@ -56,7 +56,7 @@ pub struct Record {
     owed: AtomicU64,
     /// The last of its user records, once it was found to be a KPL aggregate.
     user_record: OnceLock<u32>,
-    _fetched: FetchPermit,
+    fetched: FetchPermit,
 }
 
 impl Record {
@@ -71,16 +71,8 @@ impl Record {
         let (place, sequence_number, arrival) = at;
         let owed = AtomicU64::new(1);
         let user_record = OnceLock::new();
-        let record = Self {
-            payload,
-            place,
-            sequence_number,
-            arrival,
-            origin,
-            owed,
-            user_record,
-            _fetched: fetched,
-        };
+        let record =
+            Self { payload, place, sequence_number, arrival, origin, owed, user_record, fetched };
         AckToken { record: Arc::new(record), owed: 1 }
     }
 
@@ -92,6 +84,12 @@ impl Record {
                 Origin::Letter(ticket) => ticket.settle(),
             }
         }
+    }
+
+    /// Says, until the result is dropped, that it waits for a destination: its shard reads less then.
+    #[must_use]
+    pub fn wait(&self) -> Waiting {
+        self.fetched.wait()
     }
 
     /// Notes that it is a KPL aggregate, and the number of its last user record: a checkpoint says
