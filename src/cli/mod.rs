@@ -6,6 +6,7 @@ mod health;
 mod leases;
 mod manual;
 mod output;
+mod panic;
 mod replay;
 mod run;
 mod setup;
@@ -36,7 +37,7 @@ pub enum Exit {
     Usage = 64,
     /// Something that is needed is not there: the state is locked, an endpoint does not answer.
     Unavailable = 69,
-    /// An identity that must hold does not.
+    /// An identity that must hold does not, or another bug.
     Software = 70,
 }
 
@@ -64,7 +65,7 @@ const EXAMPLES: &str = "Examples:
   logweir dead-letter replay --reason mapping   send that again, when the mapping is mended
 
 Exit codes: 0 clean · 1 cut short or not all done · 64 bad configuration or command line ·
-69 something needed is not available · 70 an identity that must hold does not";
+69 something needed is not available · 70 an identity that must hold does not, or a bug";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -14,7 +14,7 @@ use crate::telemetry::log::LogLevel;
 
 use super::output::{say, tell};
 use super::signals::StopSignals;
-use super::{ConfigFile, Exit, failed, runtime, systemd};
+use super::{ConfigFile, Exit, failed, panic, runtime, systemd};
 
 pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
     let config = file.load()?;
@@ -41,6 +41,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<Exit, Exit> {
     let config = file.load()?;
     let level = LogLevel::start(&config.log.level, config.log.format == LogFormat::Json);
     let level = level.map_err(|error| failed(Exit::Usage, &error))?;
+    panic::end_process();
     runtime()?.block_on(daemon(file, config, level))
 }
 
