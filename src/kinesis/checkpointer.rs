@@ -169,6 +169,7 @@ impl Checkpointer {
             }
         });
         self.report.measure(now);
+        self.report.warn_of_expiry(now);
     }
 
     /// Returns whether it is written.

@@ -8,6 +8,7 @@ use crate::event::{ShardId, StreamName};
 /// The metrics of all streams.
 #[derive(Clone, Debug)]
 pub struct KinesisMetrics {
+    retention: IntGaugeVec,
     lag: GaugeVec,
     checkpoint_age: GaugeVec,
     retries: IntCounterVec,
@@ -34,18 +35,22 @@ impl KinesisMetrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
-        let blocked = Opts::new(
-            "logweir_blocked_seconds_total",
-            "Time in which a stage waited for memory: shards for the fetch budget, records for a body.",
-        );
-        let blocked = CounterVec::new(blocked, &["stage"])?;
+        let help = "Time in which a stage waited for memory: shards for the fetch budget, records for a body.";
+        let blocked =
+            CounterVec::new(Opts::new("logweir_blocked_seconds_total", help), &["stage"])?;
         registry.register(Box::new(blocked.clone()))?;
-        let held = Opts::new("logweir_leases_held", "Shards that this daemon reads now.");
-        let leases_held = IntGaugeVec::new(held, &["stream"])?;
-        registry.register(Box::new(leases_held.clone()))?;
+        let of_stream = |name: &str, help: &str| {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), &["stream"])?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
         Ok(Self {
+            retention: of_stream(
+                "logweir_stream_retention_seconds",
+                "How long the stream keeps records, once Kinesis has said.",
+            )?,
+            leases_held: of_stream("logweir_leases_held", "Shards that this daemon reads now.")?,
             blocked,
-            leases_held,
             leases_made: counter(
                 "logweir_leases_made_total",
                 "Shards that were found for the first time.",
@@ -98,6 +103,11 @@ impl KinesisMetrics {
     /// Shows the gap of a shard that is read: at 0, unless there is one already.
     pub(super) fn begin_shard(&self, stream: &StreamName, shard: &ShardId) {
         _ = self.possible_gap.with_label_values(&[stream.as_str(), shard.as_str()]);
+    }
+
+    pub(super) fn set_retention(&self, stream: &StreamName, seconds: u64) {
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        self.retention.with_label_values(&[stream.as_str()]).set(seconds);
     }
 
     pub(super) fn set_lag(&self, stream: &StreamName, shard: &ShardId, seconds: f64) {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -170,11 +169,11 @@ impl Source {
         let setup = &self.setup;
         info!(stream = %setup.stream, key = %facts.key, "stream found");
         self.handle.set_key(&facts.key);
+        self.handle.set_retention(facts.retention);
         Stream {
             name: setup.stream.clone(),
             key: facts.key,
             key_prefix: facts.key_prefix,
-            retention: AtomicU64::new(facts.retention.as_secs()),
             doubted: Notify::new(),
             gone: CancellationToken::new(),
             calls,
@@ -218,7 +217,7 @@ impl Source {
         if facts.key != stream.key {
             return Err(StepError::MadeAgain);
         }
-        stream.retention.store(facts.retention.as_secs(), Ordering::Relaxed);
+        self.handle.set_retention(facts.retention);
         let listed = stream.calls.shards().await.map_err(StepError::Call)?;
         self.sync_leases(stream, &listed).await.map_err(StepError::Leases)
     }

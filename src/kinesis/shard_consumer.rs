@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -52,8 +51,6 @@ pub(super) struct Stream {
     pub(super) shutdown: Shutdown,
     pub(super) clock: Clock,
     pub(super) handle: SourceHandle,
-    /// Seconds; it can be changed while the stream is read.
-    pub(super) retention: AtomicU64,
     /// Told when a shard fails as it would if the stream had changed.
     pub(super) doubted: Notify,
     /// Cancelled when the stream turns out to be another one by now.
@@ -61,11 +58,6 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// How long the stream keeps records.
-    pub(super) fn retention(&self) -> Duration {
-        Duration::from_secs(self.retention.load(Ordering::Relaxed))
-    }
-
     /// Resolves when nothing more may be read.
     async fn stopping(&self) {
         tokio::select! {
@@ -288,7 +280,8 @@ impl<'a> Reader<'a> {
     /// Keeps a gap before anything behind it is read: the checkpoint, which shows it, stays before.
     async fn look_for_gap(&mut self, page: &Page) {
         let found = Timestamp::now();
-        let Some(length) = self.gaps.page(found, page.behind, self.stream.retention()) else {
+        let Some(length) = self.gaps.page(found, page.behind, self.stream.handle.retention())
+        else {
             return;
         };
         let Stream { name, key, leases, .. } = self.stream;

@@ -4,11 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tracing::error;
+
 use super::call_error::CallError;
 use super::metrics::KinesisMetrics;
 use crate::clock::Clock;
 use crate::event::{Moment, ShardId, StreamKey, StreamName};
 use crate::lease::{Gap, GapKind, Position};
+
+/// Lines about one shard whose records are about to expire, at most.
+const WARN_EVERY: Duration = Duration::from_secs(600);
 
 /// What a shard is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +123,8 @@ struct Facts {
     key: Option<StreamKey>,
     /// What the scheduler itself is stopped by.
     problem: Option<String>,
+    /// How long the stream keeps records; it can be changed while it is read.
+    retention: Duration,
     /// What nobody has accepted yet, by the name that it is shown under.
     gaps: BTreeMap<ShardId, PossibleGap>,
     shards: BTreeMap<ShardId, ShardFacts>,
@@ -135,6 +142,8 @@ pub(super) struct ShardFacts {
     pub(super) open_records: usize,
     /// The last error, and whether a person must act.
     pub(super) error: Option<(String, bool)>,
+    /// When it was last said that its records are about to expire.
+    warned: Option<Moment>,
 }
 
 impl ShardFacts {
@@ -152,11 +161,26 @@ impl ShardFacts {
     }
 }
 
+impl Facts {
+    /// What to say of a shard that is behind by more than half of what the stream keeps.
+    fn at_risk(&self, shard: &ShardFacts, now: Moment) -> Option<String> {
+        let hours = |time: Duration| time.as_secs_f64() / 3600.0;
+        let lag = shard.lag(now).filter(|lag| *lag > self.retention / 2)?;
+        Some(format!(
+            "{:.1} hours behind, and the stream keeps {:.0}: raise that first (`aws kinesis \
+             increase-stream-retention-period` works at once), then see what holds it up",
+            hours(lag),
+            hours(self.retention)
+        ))
+    }
+}
+
 impl SourceHandle {
     pub(super) fn new(stream: StreamName, clock: Clock, metrics: KinesisMetrics) -> Self {
         let facts = Mutex::new(Facts {
             key: None,
             problem: Some("the stream's shards are not known yet".to_owned()),
+            retention: Duration::MAX,
             gaps: BTreeMap::new(),
             shards: BTreeMap::new(),
         });
@@ -176,7 +200,11 @@ impl SourceHandle {
         });
         let gaps =
             possible_gaps.iter().map(|gap| format!("possible gap: {}: {}", gap.shard, gap.text));
-        let not_ready = facts.problem.iter().cloned().chain(stuck).chain(gaps).collect();
+        let at_risk = facts.shards.iter().filter_map(|(shard, of)| {
+            facts.at_risk(of, now).map(|text| format!("retention at risk: {shard}: {text}"))
+        });
+        let not_ready = facts.problem.iter().cloned();
+        let not_ready = not_ready.chain(stuck).chain(at_risk).chain(gaps).collect();
         let shards = facts.shards.iter().map(|(shard, of)| ShardStatus {
             shard: shard.clone(),
             state: of.state,
@@ -197,6 +225,17 @@ impl SourceHandle {
 
     pub(super) fn set_key(&self, key: &StreamKey) {
         self.facts().key = Some(key.clone());
+    }
+
+    /// Notes how long the stream keeps records.
+    pub(super) fn set_retention(&self, retention: Duration) {
+        self.facts().retention = retention;
+        self.0.metrics.set_retention(&self.0.stream, retention.as_secs());
+    }
+
+    /// How long the stream keeps records.
+    pub(super) fn retention(&self) -> Duration {
+        self.facts().retention
     }
 
     /// Notes what stops the scheduler; none when nothing does.
@@ -261,6 +300,7 @@ impl SourceHandle {
             page: None,
             open_records: 0,
             error: None,
+            warned: None,
         }
     }
 
@@ -313,6 +353,21 @@ impl ShardReport {
         }
     }
 
+    /// Says now and then that records are about to expire, if they are.
+    pub(super) fn warn_of_expiry(&self, now: Moment) {
+        let mut facts = self.source.facts();
+        let Some(of) = facts.shards.get(&self.shard) else { return };
+        let Some(text) = facts.at_risk(of, now) else { return };
+        if of.warned.is_some_and(|at| now.since(at) < WARN_EVERY) {
+            return;
+        }
+        if let Some(of) = facts.shards.get_mut(&self.shard) {
+            of.warned = Some(now);
+        }
+        let (stream, shard) = (&self.source.0.stream, &self.shard);
+        error!(%stream, %shard, "retention at risk: {text}");
+    }
+
     /// Counts a call that will be made again, and shows why.
     pub(super) fn retrying(&self, error: &CallError) {
         self.source.count_retry(error);
@@ -353,5 +408,32 @@ impl ShardReport {
         if !facts.gaps.contains_key(&self.shard) {
             metrics.clear_gap(stream, &self.shard);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::Registry;
+
+    #[test]
+    fn a_shard_half_of_the_retention_behind_is_said_to_be_at_risk() {
+        let metrics = KinesisMetrics::new(&Registry::new()).unwrap();
+        let handle = SourceHandle::new(StreamName::new("logs"), Clock::start(), metrics);
+        handle.set_problem(None);
+        handle.set_retention(Duration::from_hours(24));
+        let report = handle.shard(ShardId::new("shardId-7"), &Position::TrimHorizon);
+        let behind = |hours| {
+            let page = Some((Duration::from_hours(hours), handle.0.clock.now()));
+            report.update(|facts| facts.page = page);
+            handle.status().not_ready
+        };
+        assert_eq!(behind(12), [] as [String; 0]);
+        let [said] = <[String; 1]>::try_from(behind(13)).unwrap();
+        let expected =
+            "retention at risk: shardId-7: 13.0 hours behind, and the stream keeps 24: raise";
+        assert!(said.starts_with(expected), "{said}");
+        handle.set_retention(Duration::from_hours(48));
+        assert_eq!(behind(13), [] as [String; 0]);
     }
 }
