@@ -7,12 +7,15 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, Opts};
 
 use crate::dead_letter::sqlite::LetterStore;
-use crate::delivery::PoolStatus;
+use crate::delivery::{HeldView, PoolStatus};
 use crate::destination::HoldReason;
 use crate::event::DestinationName;
 use crate::kinesis::{SourceHandle, SourceStatus};
 
 use super::View;
+
+/// Routes or indices that are held for the same reason and named; the others are counted.
+const SCOPES_SHOWN: usize = 5;
 
 /// What is asked whether it is ready.
 #[derive(Clone)]
@@ -47,14 +50,37 @@ fn of_source(source: &SourceStatus) -> Vec<String> {
     reasons.map(|reason| format!("stream {}: {reason}", source.stream)).collect()
 }
 
-/// What a destination holds back, and why.
+/// What a destination holds back, and why: one line for all that have the same reason.
 pub(super) fn held(status: &PoolStatus) -> Vec<String> {
-    let held = status.held().into_iter().map(|held| {
-        let (scope, reason, events) = (held.scope, held.reason, held.events);
-        let (error, remedy) = (held.error, held.remedy);
-        format!("{scope}: {reason}, {events} events wait: {error}; {remedy}")
-    });
-    held.collect()
+    let mut lines: Vec<(HeldView, Vec<String>)> = Vec::new();
+    for held in status.held() {
+        let same = lines
+            .iter_mut()
+            .find(|(first, _)| (first.reason, &first.error) == (held.reason, &held.error));
+        match same {
+            Some((first, scopes)) => {
+                first.events += held.events;
+                scopes.push(held.scope);
+            }
+            None => {
+                let scope = held.scope.clone();
+                lines.push((held, vec![scope]));
+            }
+        }
+    }
+    let line = |(held, scopes): (HeldView, Vec<String>)| {
+        let HeldView { reason, events, error, remedy, .. } = held;
+        format!("{}: {reason}, {events} events wait: {error}; {remedy}", listed(&scopes))
+    };
+    lines.into_iter().map(line).collect()
+}
+
+fn listed(scopes: &[String]) -> String {
+    let shown = scopes.iter().take(SCOPES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match scopes.len().saturating_sub(SCOPES_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// The answer of `/health/ready` as a number.
