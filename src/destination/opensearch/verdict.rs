@@ -260,7 +260,10 @@ fn argument(reason: &str) -> Kind {
         Kind::Document(RefusalReason::TooManyFields)
     } else if reason.contains(" immense ") {
         Kind::Document(RefusalReason::ImmenseTerm)
-    } else if ["apper [", "mapping", "ield [", "field name"].iter().any(|w| reason.contains(w)) {
+    } else if ["apper [", "mapping", "ield [", "field name", "object field"]
+        .iter()
+        .any(|w| reason.contains(w))
+    {
         Kind::Document(RefusalReason::Mapping)
     } else {
         Kind::Unknown
@@ -449,6 +452,7 @@ mod tests {
         for (error_type, reason, expected) in [
             ("strict_dynamic_mapping_exception", "[1:5] mapping set to strict", "mapping"),
             (argument, "mapper [a] cannot be changed from type [long] to [keyword]", "mapping"),
+            (argument, "object field cannot contain only whitespace", "mapping"),
             (argument, "Limit of total fields [1000] has been exceeded", "too_many_fields"),
             (
                 argument,
