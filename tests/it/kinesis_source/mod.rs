@@ -6,9 +6,11 @@ mod proxy;
 mod rig;
 mod roles;
 
+use std::collections::BTreeSet;
+
 use logweir::demo::endpoint::{Endpoint, Fault, Operation};
-use logweir::event::{ShardId, Timestamp};
-use logweir::kinesis::{ShardState, Start};
+use logweir::event::{ShardId, StreamName, Timestamp};
+use logweir::kinesis::{ShardState, Start, by_sdk};
 use logweir::lease::Position;
 
 use rig::{World, wait_for};
@@ -307,6 +309,20 @@ async fn a_drain_does_not_wait_for_memory() {
     })
     .await;
     daemon.kill().await;
+}
+
+#[tokio::test]
+async fn every_page_of_shards_is_listed() {
+    // A page has 1,000.
+    let world = World::new(2_345).await;
+    let connect = by_sdk(world.credentials.clone());
+    let stream = StreamName::new(Endpoint::STREAM);
+    let calls = connect(stream, world.config.clone()).await.unwrap();
+    let listed: BTreeSet<ShardId> =
+        calls.shards().await.unwrap().into_iter().map(|shard| shard.id).collect();
+    assert_eq!(listed, world.shards().into_iter().collect());
+    assert_eq!(listed.len(), 2_345);
+    assert_eq!(world.endpoint.requests(Operation::ListShards), 3);
 }
 
 #[tokio::test]
