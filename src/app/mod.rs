@@ -278,14 +278,19 @@ async fn in_background(cut: Shutdown, view: View, listener: Option<TcpListener>)
     }
 }
 
-/// Deletes the dead letters that are older than `dead_letters.max_age`, now and every hour.
+/// Deletes the dead letters that are older than `dead_letters.max_age`, and gives back the room that
+/// letters have left, now and every hour.
 async fn expire(letters: LetterStore) {
     loop {
-        match letters.spawn_blocking(LetterStore::expire_blocking).await {
+        let tidied = letters.spawn_blocking(|letters| {
+            let expired = letters.expire_blocking()?;
+            letters.shrink_blocking().map(|()| expired)
+        });
+        match tidied.await {
             Ok(Ok(0)) => {}
             Ok(Ok(expired)) => warn!(expired, "deleted dead letters older than `max_age`"),
-            Ok(Err(error)) => warn!(error = %Chain(&error), "could not delete old dead letters"),
-            Err(error) => warn!(%error, "deleting old dead letters broke off"),
+            Ok(Err(error)) => warn!(error = %Chain(&error), "could not tidy up the dead letters"),
+            Err(error) => warn!(%error, "tidying up the dead letters broke off"),
         }
         tokio::time::sleep(EXPIRE_EVERY).await;
     }

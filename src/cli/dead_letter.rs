@@ -212,6 +212,7 @@ fn drop_letters(args: &DropArgs) -> Result<Exit, Exit> {
         return Ok(Exit::Clean);
     }
     let dropped = store.drop_blocking(&filter);
+    let dropped = dropped.and_then(|dropped| store.shrink_blocking().map(|()| dropped));
     let dropped = dropped.map_err(|error| failed(Exit::Unavailable, &error))?;
     say!("dropped {dropped} dead letters");
     Ok(Exit::Clean)

@@ -373,6 +373,14 @@ impl LetterStore {
         self.drop_blocking(&Filter { before: Some(ago(age.0)), ..Filter::default() })
     }
 
+    /// Gives the room that letters have left in the file back to its disk.
+    ///
+    /// # Errors
+    /// The state file cannot be written.
+    pub fn shrink_blocking(&self) -> Result<(), LetterStoreError> {
+        self.state.shrink_blocking().map_err(|source| LetterStoreError::State { source })
+    }
+
     fn read<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,

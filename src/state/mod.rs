@@ -39,6 +39,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// only the leases, which decide where reading goes on, are checked.
 const MOST_CHECKED: u64 = 512 << 20;
 
+/// Free pages that the file keeps: 4 MiB, for what comes next.
+const FREE_KEPT: u32 = 1_000;
+
+/// Pages that are given back in one go: some milliseconds of writing.
+const SHRINK_STEP: u32 = 1_000;
+
 /// What a process opens the state for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -133,6 +139,13 @@ impl State {
     ) -> Result<T, StateError> {
         let worked = self.0.medium.work(durability, work);
         worked.map_err(|error| StateError::of(&self.0.path, error))
+    }
+
+    /// Gives what deleted rows have left free back to the disk, all but `FREE_KEPT`; others have their
+    /// turn in between.
+    pub fn shrink_blocking(&self) -> Result<(), StateError> {
+        while self.call_blocking(Durability::Normal, shrink)? {}
+        Ok(())
     }
 
     /// Carries out what may block, off the async workers. What was begun is finished even if the
@@ -289,11 +302,29 @@ fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
 }
 
 fn set_up(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
+    // Of an empty file only; see `shrink_blocking`.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A burst of letters must not leave a large -wal file behind for good.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     schema::migrate(connection, version)
+}
+
+/// Gives back a step of what is too much; whether there is more.
+fn shrink(connection: &mut Connection) -> rusqlite::Result<bool> {
+    let free: u32 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    let too_many = free.saturating_sub(FREE_KEPT);
+    if too_many > 0 {
+        let step = SHRINK_STEP.min(too_many);
+        let mut step = connection.prepare(&format!("PRAGMA incremental_vacuum({step})"))?;
+        // Each row that it returns is a page.
+        let mut pages = step.query([])?;
+        while pages.next()?.is_some() {}
+    }
+    // A file that was made without `auto_vacuum` stays as it is.
+    let left: u32 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    Ok(left > FREE_KEPT && left < free)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

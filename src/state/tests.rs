@@ -223,6 +223,31 @@ fn a_full_disk_is_said_to_be_one() {
 }
 
 #[test]
+fn the_room_of_deleted_rows_is_given_back() {
+    let (folder, state) = state();
+    let size = || {
+        let flush = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let flush = |connection: &mut Connection| connection.query_row(flush, [], |_| Ok(()));
+        state.call_blocking(Durability::Normal, flush).unwrap();
+        fs::metadata(folder.path().join("state.db")).unwrap().len()
+    };
+    let execute = |sql: &'static str| {
+        let execute = |connection: &mut Connection| connection.execute(sql, []);
+        state.call_blocking(Durability::Normal, execute).unwrap();
+    };
+    execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+         INSERT INTO leases SELECT 's', 'shard-' || i, hex(zeroblob(50000)), 'TRIM_HORIZON', 0 FROM n",
+    );
+    assert!(size() > 20_000_000, "{}", size());
+    execute("DELETE FROM leases WHERE shard <> 'shard-77'");
+    assert!(size() > 20_000_000, "{}", size());
+    state.shrink_blocking().unwrap();
+    assert!((4_000_000..5_000_000).contains(&size()), "{}", size());
+    state.shrink_blocking().unwrap();
+}
+
+#[test]
 fn work_that_panics_leaves_nothing_half_done() {
     let (_folder, state) = state();
     let broken = state.clone();
