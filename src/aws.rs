@@ -1,5 +1,7 @@
 //! As whom AWS is asked: the usual chain of credentials, a profile in it, a role on top of it.
 
+mod credentials;
+
 use std::fmt;
 
 use aws_config::sts::AssumeRoleProvider;
@@ -9,6 +11,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+#[cfg(test)]
+pub(crate) use self::credentials::tests::{HOUR, scripted};
+pub use self::credentials::{KeptCredentials, Source};
 
 const ROLE_ARN: &str =
     "the ARN of a role, such as \"arn:aws:iam::123456789012:role/read-central-logs\"";

@@ -7,7 +7,7 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{
-    Config, Credentials, SharedHttpClient, StalledStreamProtectionConfig,
+    Config, Credentials, IdentityCache, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::DateTime;
@@ -16,11 +16,11 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Builder, ConnectorBuilder, tls};
 
 use super::admission::Admission;
-use super::call_error::CallError;
+use super::call_error::{CallError, FailureReason};
 use super::calls::{Call, Connect, FetchedRecord, Page, ShardCalls, StreamCalls, StreamFacts};
 use super::config::{StreamConfig, Target};
 use super::shard_sync::ListedShard;
-use crate::aws;
+use crate::aws::{self, KeptCredentials};
 use crate::event::{SequenceNumber, ShardId, StreamKey, StreamName, Timestamp};
 use crate::lease::Position;
 use crate::memory::FetchPermit;
@@ -59,6 +59,7 @@ struct StreamClient {
     name: StreamName,
     config: Config,
     client: Client,
+    credentials: KeptCredentials,
     target: Target,
     region: String,
 }
@@ -70,10 +71,20 @@ impl StreamClient {
         settings: &StreamConfig,
         credentials: Option<Credentials>,
     ) -> Result<Self, OpenError> {
-        let shared = aws::load(&settings.caller(), credentials).await;
+        let shared = aws::load(&settings.caller(), credentials.clone()).await;
         let region = shared.region().map(ToString::to_string);
         let region = region.ok_or_else(|| OpenError::NoRegion(name.clone()))?;
+        let caller = settings.clone();
+        let credentials = KeptCredentials::new(Arc::new(move || {
+            let (caller, credentials) = (caller.clone(), credentials.clone());
+            Box::pin(async move {
+                aws::load(&caller.caller(), credentials).await.credentials_provider()
+            })
+        }));
         let mut config = aws_sdk_kinesis::config::Builder::from(&shared)
+            .credentials_provider(credentials.clone())
+            // They are kept already.
+            .identity_cache(IdentityCache::no_cache())
             .http_client(http_client(ProxyConfig::from_env()))
             // The pace of a shard is ours: a retry inside the SDK would break it.
             .retry_config(RetryConfig::disabled())
@@ -95,7 +106,7 @@ impl StreamClient {
         let config = config.build();
         let client = Client::from_conf(config.clone());
         let target = settings.target(&name);
-        Ok(Self { name, config, client, target, region })
+        Ok(Self { name, config, client, credentials, target, region })
     }
 
     async fn facts(&self) -> Result<StreamFacts, CallError> {
@@ -148,11 +159,11 @@ impl StreamCalls for StreamClient {
     }
 
     fn describe(&self) -> Call<'_, StreamFacts> {
-        Box::pin(self.facts())
+        Box::pin(heeding(&self.credentials, self.facts()))
     }
 
     fn shards(&self) -> Call<'_, Vec<ListedShard>> {
-        Box::pin(self.list())
+        Box::pin(heeding(&self.credentials, self.list()))
     }
 
     /// On a connection of its own; see `admission`.
@@ -160,7 +171,8 @@ impl StreamCalls for StreamClient {
         let http = admission.around(http_client(ProxyConfig::from_env()));
         let config = self.config.to_builder().http_client(http).build();
         let (client, target) = (Client::from_conf(config), self.target.clone());
-        Box::new(ShardClient { client, target, id, admission })
+        let credentials = self.credentials.clone();
+        Box::new(ShardClient { client, credentials, target, id, admission })
     }
 }
 
@@ -168,6 +180,7 @@ impl StreamCalls for StreamClient {
 #[derive(Debug)]
 struct ShardClient {
     client: Client,
+    credentials: KeptCredentials,
     target: Target,
     id: ShardId,
     admission: Admission,
@@ -221,12 +234,24 @@ impl ShardCalls for ShardClient {
     }
 
     fn iterator<'a>(&'a self, position: &'a Position) -> Call<'a, String> {
-        Box::pin(self.begin(position))
+        Box::pin(heeding(&self.credentials, self.begin(position)))
     }
 
     fn page<'a>(&'a self, iterator: &'a str, limit: i32) -> Call<'a, Page> {
-        Box::pin(self.fetch(iterator, limit))
+        Box::pin(heeding(&self.credentials, self.fetch(iterator, limit)))
     }
+}
+
+/// Makes a call, and has credentials loaded anew when AWS refuses those that it was made with.
+async fn heeding<T>(
+    credentials: &KeptCredentials,
+    call: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let answer = call.await;
+    if answer.as_ref().is_err_and(|error| error.reason == FailureReason::Credentials) {
+        credentials.refused().await;
+    }
+    answer
 }
 
 fn page(answer: GetRecordsOutput, permit: FetchPermit) -> Page {

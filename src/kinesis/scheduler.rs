@@ -29,6 +29,7 @@ use crate::event::{Moment, ShardId, StreamName, Timestamp};
 use crate::lease::{Gap, GapKind, Lease, LeaseTable, LeaseTableError, Position};
 use crate::memory::FetchBudget;
 use crate::shutdown::Shutdown;
+use crate::telemetry::chain::Chain;
 
 /// From one shard sync to the next; a shard that ends brings it forward.
 const SYNC_INTERVAL: Duration = Duration::from_secs(60);
@@ -76,7 +77,7 @@ enum StepError {
     Open(OpenError),
     #[error("{}", .0.chain())]
     Call(CallError),
-    #[error("{0}")]
+    #[error("{}", Chain(.0))]
     Leases(LeaseTableError),
     #[error("the stream was made again under its name")]
     MadeAgain,

@@ -94,8 +94,8 @@ impl State {
         let connection = connect(&path, access).map_err(|error| StateError::of(&path, error))?;
         let state = Shared { path, medium: Medium::file(connection), _lock: lock };
         state.admit(access)?;
-        if crashed && access == Access::Daemon {
-            state.check()?;
+        if access == Access::Daemon {
+            state.check(crashed)?;
         }
         Ok(Self(Arc::new(state)))
     }
@@ -205,10 +205,12 @@ impl Shared {
         }
     }
 
-    /// Looks for damage.
-    fn check(&self) -> Result<(), StateError> {
-        let is_large = self.path.metadata().is_ok_and(|file| file.len() > MOST_CHECKED);
-        let check = if is_large { "PRAGMA quick_check(leases)" } else { "PRAGMA quick_check(1)" };
+    /// Looks for damage: after a crash everywhere, and always in the leases, without which nothing
+    /// can be read.
+    fn check(&self, crashed: bool) -> Result<(), StateError> {
+        let is_small = self.path.metadata().is_ok_and(|file| file.len() <= MOST_CHECKED);
+        let everywhere = crashed && is_small;
+        let check = if everywhere { "PRAGMA quick_check(1)" } else { "PRAGMA quick_check(leases)" };
         let found: String =
             self.work(|connection| connection.query_row(check, [], |row| row.get(0)))?;
         if found == "ok" {

@@ -163,9 +163,7 @@ fn a_damaged_state_is_refused_and_never_started_over() {
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
-#[test]
-fn damage_inside_the_file_is_found_after_a_crash() {
-    let (folder, state) = state();
+fn fill_with_leases(state: &State) {
     let fill = |connection: &mut Connection| {
         let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
                    INSERT INTO leases SELECT 's', 'shard-' || i, '[]', 'TRIM_HORIZON', 0 FROM n";
@@ -174,13 +172,31 @@ fn damage_inside_the_file_is_found_after_a_crash() {
         connection.execute("DELETE FROM leases WHERE shard = 'shard-1'", [])
     };
     state.call_blocking(Durability::Full, fill).unwrap();
-    let copy = copy_as_if_killed(&folder);
-    let path = copy.path().join("state.db");
+}
+
+/// Damages the leases, and looks whether they are refused.
+fn assert_damage_is_found(folder: &TempDir) {
+    let path = folder.path().join("state.db");
     let mut bytes = fs::read(&path).unwrap();
     let end = bytes.len();
     bytes[end - 20_000..end - 4_000].fill(0xa5);
     fs::write(&path, bytes).unwrap();
-    assert!(matches!(open(&copy, Access::Daemon), Err(StateError::Damaged { .. })));
+    assert!(matches!(open(folder, Access::Daemon), Err(StateError::Damaged { .. })));
+}
+
+#[test]
+fn damage_inside_the_file_is_found_after_a_crash() {
+    let (folder, state) = state();
+    fill_with_leases(&state);
+    assert_damage_is_found(&copy_as_if_killed(&folder));
+}
+
+#[test]
+fn damage_of_the_leases_is_found_after_a_clean_end_too() {
+    let (folder, state) = state();
+    fill_with_leases(&state);
+    drop(state);
+    assert_damage_is_found(&folder);
 }
 
 #[test]
