@@ -27,6 +27,20 @@ const MESSAGE: usize = 690_000;
 /// What DESIGN §1.4 allows the process.
 const MOST_MEMORY: u64 = 256 << 20;
 
+/// The memory allocator's settings, as the unit has them for the daemon.
+fn allocator() -> Vec<(&'static str, String)> {
+    let unit = include_str!("../../systemd/logweir.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix("Environment=MALLOC_")).unwrap();
+    let settings = line.split(" MALLOC_").map(|setting| setting.split_once('=').unwrap());
+    settings
+        .map(|(name, value)| match name {
+            "ARENA_MAX" => ("MALLOC_ARENA_MAX", value.to_owned()),
+            "MMAP_THRESHOLD_" => ("MALLOC_MMAP_THRESHOLD_", value.to_owned()),
+            other => panic!("what is {other}?"),
+        })
+        .collect()
+}
+
 /// A record of some hundred KiB that would be 200 MiB.
 fn bomb() -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
@@ -72,6 +86,7 @@ pub(crate) async fn backpressure(servers: Arc<Servers>) -> Outcome {
     let engine = Arc::clone(&servers.search);
     let mut rig = Rig::on(&servers, "backpressure", engine, &endpoint.url()).await;
     rig.destination = "timeout = \"20s\"\n".to_owned();
+    rig.variables = allocator();
     rig.ledger.text = noise();
     fill(&mut rig, &endpoint, 4);
     if servers.long {
