@@ -9,7 +9,7 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::metrics::{Metrics, conservation};
+use crate::metrics::Metrics;
 
 /// For anything a daemon is waited for: seconds, or minutes beside compilers.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -95,7 +95,7 @@ impl Daemon {
         let (status, page) = self.get("/metrics").await;
         assert_eq!(status, 200, "{page}");
         let metrics = Metrics::read(page);
-        conservation(&metrics);
+        conserved(&metrics);
         metrics
     }
 
@@ -157,6 +157,27 @@ impl Daemon {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+}
+
+/// Every event that was read is filtered or on its way to its one destination, and has there at most
+/// one fate.
+fn conserved(metrics: &Metrics) {
+    let (sum, page) = (|name: &str| metrics.sum(name, &[]), metrics.page());
+    let matched = sum("logweir_events_matched_total");
+    assert_eq!(
+        sum("logweir_events_read_total"),
+        sum("logweir_events_filtered_total") + matched,
+        "{page}"
+    );
+    let routed = metrics.by("logweir_events_routed_total", "destination");
+    assert_eq!(routed.values().sum::<u64>(), matched, "{page}");
+    for (destination, routed) in routed {
+        let of = |name: &str| metrics.sum(name, &[("destination", &destination)]);
+        let ended = of("logweir_events_delivered_total")
+            + of("logweir_events_dead_lettered_total")
+            + of("logweir_events_abandoned_total");
+        assert_eq!(routed, ended + of("logweir_events_in_flight"), "{destination}:\n{page}");
     }
 }
 

@@ -48,11 +48,11 @@ impl Message {
         &mut self,
         from: &mut (impl AsyncBufRead + Unpin),
     ) -> io::Result<()> {
-        let length = match self.length() {
-            Length::ToTheEnd => Length::Bytes(0),
-            length => length,
-        };
-        self.read_bytes(from, length).await
+        match self.length() {
+            // A request without a length has no body.
+            Length::ToTheEnd => Ok(()),
+            length @ (Length::Bytes(_) | Length::Chunks) => self.read_bytes(from, length).await,
+        }
     }
 
     /// Reads an answer with its body.

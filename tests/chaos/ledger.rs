@@ -23,8 +23,10 @@ pub(crate) struct Ledger {
     put: usize,
     /// Events are of so many days, today the last.
     pub(crate) days: usize,
-    /// How long a message is, at least.
-    pub(crate) message: usize,
+    /// The route that events are for.
+    pub(crate) route: &'static str,
+    /// What stands in a message after its number.
+    pub(crate) text: String,
     /// The sequence number of the last record of each shard.
     last: BTreeMap<String, String>,
 }
@@ -54,7 +56,14 @@ pub(crate) struct Sums {
 impl Ledger {
     pub(crate) fn new(stream: &str) -> Self {
         let stream = stream.to_owned();
-        Self { stream, put: 0, days: 1, message: 60, last: BTreeMap::new() }
+        Self {
+            stream,
+            put: 0,
+            days: 1,
+            route: "chaos",
+            text: "x".repeat(60),
+            last: BTreeMap::new(),
+        }
     }
 
     /// How many events were put.
@@ -65,6 +74,11 @@ impl Ledger {
     /// The sequence number of the last record of each shard.
     pub(crate) fn last(&self) -> &BTreeMap<String, String> {
         &self.last
+    }
+
+    /// Notes where a record went that somebody else has put.
+    pub(crate) fn put_at(&mut self, shard: &str, sequence_number: &str) {
+        self.last.insert(shard.to_owned(), sequence_number.to_owned());
     }
 
     /// Forgets where records went: the stream is another one from now on.
@@ -93,14 +107,14 @@ impl Ledger {
             self.put = numbers.end;
             let key = format!("key-{}", numbers.start);
             let events: Vec<_> = numbers.map(|number| self.event(number)).collect();
-            records.push((key, record("chaos", &events)));
+            records.push((key, record(self.route, &events)));
         }
         records
     }
 
     fn event(&self, number: usize) -> LogEvent {
         let age = i64::try_from(number % self.days).unwrap() * DAY;
-        let message = format!("event-{number} {}", "x".repeat(self.message));
+        let message = format!("event-{number} {}", self.text);
         LogEvent::new(number, Timestamp::now().0 - age, &message)
     }
 

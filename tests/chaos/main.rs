@@ -13,15 +13,20 @@
 )]
 
 mod bulk;
+mod clock;
+mod cluster;
 mod daemon;
 #[path = "../real/envelopes.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
 mod envelopes;
 mod http;
+mod identity;
 mod ledger;
+mod memory;
 #[path = "../real/metrics.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
 mod metrics;
+mod mounts;
 mod processes;
 mod proxy;
 mod report;
@@ -31,6 +36,7 @@ mod scenarios;
 #[path = "../real/servers/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other tests need more of it")]
 mod servers;
+mod state;
 mod streams;
 
 use std::process::ExitCode;
@@ -39,7 +45,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::report::{Report, Row};
+use crate::report::{End, Report, Row};
 use crate::rig::Servers;
 use crate::scenarios::{SCENARIOS, Scenario};
 use crate::servers::{Kinesis, OpenSearch};
@@ -106,12 +112,17 @@ async fn run(options: &Options) -> ExitCode {
     for (number, scenario) in wanted.enumerate() {
         let elapsed = began.elapsed().as_secs();
         eprintln!("== {} of {count}, {elapsed} s: {}", number + 1, scenario.name);
+        if let Some(missing) = scenario.misses().await {
+            eprintln!("SKIPPED: {} needs {missing}, which cannot be had here", scenario.name);
+            report.add(Row { name: scenario.name, end: End::Skipped });
+            continue;
+        }
         // As a task, so that a scenario that panics ends itself alone.
         let mut task = JoinSet::new();
         task.spawn((scenario.run)(Arc::clone(&servers)));
-        let outcome = task.join_next().await.unwrap().ok();
-        report.add(Row { name: scenario.name, outcome });
+        let end = task.join_next().await.unwrap().map_or(End::Panicked, End::Came);
+        report.add(Row { name: scenario.name, end });
     }
     report.print(options.json, began.elapsed());
-    ExitCode::from(u8::from(!report.is_clean()))
+    report.exit_code()
 }

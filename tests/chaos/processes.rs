@@ -48,6 +48,8 @@ pub(crate) async fn sigterm(servers: Arc<Servers>) -> Outcome {
         rig.put(EACH).await;
         let daemon = rig.daemon().await;
         sleep(Duration::from_millis(random.u64(..800))).await;
+        // What comes now is in part for the next one.
+        rig.put(EACH).await;
         let (code, log) = daemon.stop().await;
         assert_eq!(code, Some(0), "a drained daemon exits with 0:\n{log}");
         let there = rig.search.acknowledged().len();

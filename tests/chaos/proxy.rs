@@ -65,12 +65,11 @@ pub(crate) struct Proxy {
 
 struct Shared {
     /// `host:port`
-    server: Mutex<String>,
+    server: String,
     plan: Mutex<Option<Plan>>,
     cut: Mutex<Option<Cut>>,
     /// Requests that something was done to.
     struck: AtomicU64,
-    requests: AtomicU64,
     /// How often the engine has said of a document that it is there.
     acknowledged: Mutex<BTreeMap<Name, u64>>,
     tls: Mutex<Option<Arc<ServerConfig>>>,
@@ -80,11 +79,10 @@ impl Proxy {
     /// In front of a server at `host:port`.
     pub(crate) async fn start(server: &str) -> Self {
         let shared = Shared {
-            server: Mutex::new(server.to_owned()),
+            server: server.to_owned(),
             plan: Mutex::default(),
             cut: Mutex::default(),
             struck: AtomicU64::default(),
-            requests: AtomicU64::default(),
             acknowledged: Mutex::default(),
             tls: Mutex::default(),
         };
@@ -115,11 +113,6 @@ impl Proxy {
         self.accepting.shutdown().await;
     }
 
-    /// Goes on with another server.
-    pub(crate) fn redirect(&self, server: &str) {
-        server.clone_into(&mut self.shared.server.lock().unwrap());
-    }
-
     /// Speaks TLS, or no longer, with those who connect from now on.
     pub(crate) fn speak_tls(&self, config: Option<ServerConfig>) {
         *self.shared.tls.lock().unwrap() = config.map(Arc::new);
@@ -147,11 +140,6 @@ impl Proxy {
     /// How many requests were struck since the plan was made.
     pub(crate) fn struck(&self) -> u64 {
         self.shared.struck.load(Ordering::SeqCst)
-    }
-
-    /// How many requests have come.
-    pub(crate) fn requests(&self) -> u64 {
-        self.shared.requests.load(Ordering::SeqCst)
     }
 
     /// What the engine has said is there, and how often it has said so.
@@ -215,7 +203,6 @@ impl Shared {
     ) -> io::Result<End> {
         let mut client = BufReader::new(client);
         while let Some(mut request) = Message::read_head(&mut client).await? {
-            self.requests.fetch_add(1, Ordering::SeqCst);
             if self.is_cut(&request) {
                 let mut half = vec![0; request.announced() / 2];
                 client.read_exact(&mut half).await?;
@@ -295,8 +282,7 @@ impl Shared {
     }
 
     async fn connect(&self) -> io::Result<TcpStream> {
-        let server = self.server.lock().unwrap().clone();
-        TcpStream::connect(server).await
+        TcpStream::connect(&self.server).await
     }
 
     /// Notes what this answer has told the daemon.

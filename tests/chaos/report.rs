@@ -1,16 +1,29 @@
 //! The table that the run ends with, and the same for machines.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::ledger::Sums;
 use crate::rig::Outcome;
 
-/// What came of one scenario; nothing, where an assertion of its own has failed.
+/// How one scenario ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// To its end.
+    Came(Outcome),
+    /// An assertion of its own has failed.
+    Panicked,
+    /// What it needs cannot be had here.
+    Skipped,
+}
+
+/// One scenario.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    pub(crate) outcome: Option<Outcome>,
+    pub(crate) end: End,
 }
 
 /// What came of all.
@@ -18,31 +31,44 @@ pub(crate) struct Row {
 pub(crate) struct Report(Vec<Row>);
 
 impl Row {
-    /// Nothing is lost, nothing doubled, and the fault has struck.
-    fn is_clean(&self) -> bool {
-        self.outcome.is_some_and(|outcome| outcome.sums.lost == 0 && outcome.sums.doubled == 0)
+    fn outcome(&self) -> Option<&Outcome> {
+        match &self.end {
+            End::Came(outcome) => Some(outcome),
+            End::Panicked | End::Skipped => None,
+        }
+    }
+
+    fn result(&self) -> &'static str {
+        match &self.end {
+            End::Came(Outcome { sums: Sums { lost: 0, doubled: 0, .. }, broken: None, .. }) => {
+                "passed"
+            }
+            End::Came(_) | End::Panicked => "FAILED",
+            End::Skipped => "skipped",
+        }
     }
 
     fn json(&self) -> Value {
-        let sums = self.outcome.map(|outcome| outcome.sums);
+        let sums = self.outcome().map(|outcome| outcome.sums);
         json!({
             "name": self.name,
             "put": sums.map(|sums| sums.put),
             "found": sums.map(|sums| sums.found),
             "lost": sums.map(|sums| sums.lost),
             "doubled": sums.map(|sums| sums.doubled),
-            "recovery_seconds": self.outcome.map(|outcome| outcome.recovery.as_secs_f64()),
+            "recovery_seconds": self.outcome().map(|outcome| outcome.recovery.as_secs_f64()),
         })
     }
 
     fn line(&self) -> String {
-        let result = if self.is_clean() { "passed" } else { "FAILED" };
-        let Some(Outcome { sums, recovery }) = self.outcome else {
+        let result = self.result();
+        let Some(Outcome { sums, recovery, broken }) = self.outcome() else {
             return format!("| {} | {result} | | | | | |", self.name);
         };
         let seconds = recovery.as_secs_f64();
+        let broken = broken.as_ref().map_or_else(String::new, |broken| format!(": {broken}"));
         format!(
-            "| {} | {result} | {} | {} | {} | {} | {seconds:.1} |",
+            "| {} | {result}{broken} | {} | {} | {} | {} | {seconds:.1} |",
             self.name, sums.put, sums.found, sums.lost, sums.doubled
         )
     }
@@ -53,15 +79,25 @@ impl Report {
         self.0.push(row);
     }
 
-    pub(crate) fn is_clean(&self) -> bool {
-        self.0.iter().all(Row::is_clean)
+    fn count(&self, result: &str) -> usize {
+        self.0.iter().filter(|row| row.result() == result).count()
+    }
+
+    /// 1 where something has failed, 69 where something could not be tried.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match (self.count("FAILED"), self.count("skipped")) {
+            (0, 0) => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(69),
+            (_, _) => ExitCode::from(1),
+        }
     }
 
     /// The table, and as the last line the counts, as cargo gives them; with `as_json` both go to
     /// standard error, and JSON alone to standard output.
     pub(crate) fn print(&self, as_json: bool, elapsed: Duration) {
-        let passed = self.0.iter().filter(|row| row.is_clean()).count();
-        let failed = self.0.len() - passed;
+        // A test that skips itself counts as passed for `tests/run`, which subtracts it.
+        let passed = self.count("passed") + self.count("skipped");
+        let failed = self.count("FAILED");
         let lines: Vec<_> = self.0.iter().map(Row::line).collect();
         let word = if failed == 0 { "ok" } else { "FAILED" };
         let table = format!(

@@ -39,11 +39,13 @@ impl Servers {
 }
 
 /// What came of a scenario.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) sums: Sums,
     /// From the end of the last fault until every event had its fate.
     pub(crate) recovery: Duration,
+    /// A promise besides that was broken.
+    pub(crate) broken: Option<String>,
 }
 
 /// The rig of one scenario.
@@ -67,6 +69,8 @@ pub(crate) struct Rig {
     pub(crate) wrapper: Vec<String>,
     /// What the engine had before somebody deleted it.
     pub(crate) deleted: Found,
+    /// Records that were put and are none.
+    pub(crate) undecodable: usize,
     began: Instant,
     daemons: usize,
 }
@@ -80,20 +84,22 @@ impl Rig {
     /// With a stream of two shards.
     pub(crate) async fn new(servers: &Arc<Servers>, name: &'static str) -> Self {
         servers.kinesis.create_stream(name, 2).await;
-        Self::on(servers, name, Arc::clone(&servers.search)).await
+        let search = Arc::clone(&servers.search);
+        Self::on(servers, name, search, &servers.kinesis.url()).await
     }
 
-    /// With an engine of its own, and a stream that is there.
+    /// With an engine of its own, and a stream that is there, at this endpoint.
     pub(crate) async fn on(
         servers: &Arc<Servers>,
         name: &'static str,
         engine: Arc<OpenSearch>,
+        endpoint: &str,
     ) -> Self {
         Self {
             servers: Arc::clone(servers),
             folder: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap(),
             name,
-            kinesis: Proxy::start(address(&servers.kinesis.url())).await,
+            kinesis: Proxy::start(address(endpoint)).await,
             search: Proxy::start(address(&engine.url())).await,
             ledger: Ledger::new(name),
             engine,
@@ -102,6 +108,7 @@ impl Rig {
             variables: Vec::new(),
             wrapper: Vec::new(),
             deleted: Found::default(),
+            undecodable: 0,
             began: Instant::now(),
             daemons: 0,
         }
@@ -198,9 +205,14 @@ impl Rig {
     /// How many documents there are; those of an index that is just being made come later.
     pub(crate) async fn delivered(&self) -> usize {
         let indices = self.indices();
-        self.engine.refresh(&indices).await;
+        self.refreshed().await;
         let count = self.engine.get(&format!("{indices}/_count")).await;
         usize::try_from(count.body["count"].as_u64().unwrap_or(0)).unwrap()
+    }
+
+    /// Makes what was written visible, or tries to: an engine at its limits may refuse.
+    async fn refreshed(&self) -> bool {
+        self.engine.post(&format!("{}/_refresh", self.indices()), &Value::Null).await.status == 200
     }
 
     /// Waits until there are so many documents, for as long as there are ever more.
@@ -225,12 +237,12 @@ impl Rig {
         self.read_to_the_end();
         let sums = self.sums().await;
         self.say(&format!("{sums:?}, {:.1} s, {peak} MiB", recovery.as_secs_f64()));
-        Outcome { sums, recovery }
+        Outcome { sums, recovery, broken: None }
     }
 
     /// Waits until what was put is there, or nothing more comes, and nothing is in flight.
     pub(crate) async fn settled(&self, daemon: &Daemon, since: Instant) -> Duration {
-        let put = self.ledger.put_so_far() - self.deleted.deleted.len();
+        let put = self.ledger.put_so_far() + self.undecodable - self.deleted.deleted.len();
         let (mut ended, mut last) = (0, Instant::now());
         loop {
             let metrics = daemon.metrics().await;
@@ -283,7 +295,10 @@ impl Rig {
         for (_, id) in self.documents().await {
             *found.documents.entry(id).or_default() += 1;
         }
-        for letter in self.letters() {
+        let (records, events): (Vec<_>, Vec<_>) =
+            self.letters().into_iter().partition(|letter| letter["stage"] == "decode");
+        assert_eq!(records.len(), self.undecodable, "letters of whole records");
+        for letter in events {
             let id = letter["document_id"].as_str().unwrap().to_owned();
             *found.letters.entry(id).or_default() += 1;
         }
@@ -300,7 +315,11 @@ impl Rig {
     /// Index and id of every document.
     pub(crate) async fn documents(&self) -> Vec<(String, String)> {
         let (indices, mut documents) = (self.indices(), Vec::new());
-        self.engine.refresh(&indices).await;
+        let deadline = Instant::now() + PATIENCE;
+        while !self.refreshed().await {
+            assert!(Instant::now() < deadline, "the engine does not refresh {indices}");
+            sleep(POLL).await;
+        }
         let first = json!({"size": 5_000, "_source": false});
         let mut page = self.engine.post(&format!("{indices}/_search?scroll=1m"), &first).await;
         loop {

@@ -33,7 +33,7 @@ async fn refused(
         let number = calls.entry(called.to_owned()).or_default();
         *number += 1;
         let is_meant = action.is_none_or(|action| action == called);
-        let is_due = *number % 3 > 0 && (*number < 3 || called == "GetRecords");
+        let is_due = !number.is_multiple_of(3) && (*number < 3 || called == "GetRecords");
         (is_meant && is_due).then(|| refusal(status, error))
     });
     let daemon = rig.daemon().await;

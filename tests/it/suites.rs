@@ -58,3 +58,21 @@ fn a_test_that_had_no_facts_is_counted_as_skipped_once_and_not_as_run() {
     let (passed, said) = run("true");
     assert!(passed && said.contains("| unit | passed | 5 | 0 | 2 |"), "{said}");
 }
+
+/// The table between `<!-- chaos -->` and its end is of a run; its scenarios must be those that there are.
+#[test]
+fn the_readme_tells_what_came_of_every_chaos_scenario() {
+    let read =
+        |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let list = read("tests/chaos/scenarios.rs");
+    let (_, list) = list.split_once("\nscenarios! {\n").unwrap();
+    let names = list.lines().filter_map(|line| line.trim().split_once(": "));
+    let names: Vec<_> = names.map(|(name, _)| name).collect();
+    let readme = read("README.md");
+    let (_, table) = readme.split_once("<!-- chaos -->\n").unwrap();
+    let (table, _) = table.split_once("<!-- end of chaos -->").unwrap();
+    let rows = table.lines().skip(2).map(|row| row.split(" | ").next().unwrap());
+    let rows: Vec<_> = rows.map(|row| row.trim_start_matches("| ")).collect();
+    assert_eq!(rows, names, "README's table is of another run: tests/chaos/run prints a new one");
+    assert!(names.len() > 20, "{names:?}");
+}

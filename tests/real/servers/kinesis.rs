@@ -167,7 +167,7 @@ impl Emulator {
             Self::KinesisLocal => ("kinesis-local", "listening on "),
             Self::Moto => ("moto", "Running on http://"),
         };
-        Kind { name, listening }
+        Kind { name, listening, settings: &[] }
     }
 }
 

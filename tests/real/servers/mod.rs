@@ -46,6 +46,8 @@ struct Kind {
     name: &'static str,
     /// What stands before `host:port` in the log, once it listens.
     listening: &'static str,
+    /// Lines of its configuration besides the usual ones.
+    settings: &'static [&'static str],
 }
 
 impl Server {
@@ -66,6 +68,7 @@ impl Server {
         let child = Command::new(script("start"))
             .arg(kind.name)
             .arg(folder)
+            .args(kind.settings)
             // The script ends the server when this pipe closes: on drop, and however we end.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -106,7 +109,7 @@ impl Drop for Server {
 }
 
 /// The folder of an installed server, `None` when it cannot be had here; stderr has said why.
-async fn install(name: &'static str) -> Option<PathBuf> {
+pub(crate) async fn install(name: &'static str) -> Option<PathBuf> {
     let run = move || Command::new(script("install")).arg(name).stderr(Stdio::inherit()).output();
     let output = spawn_blocking(run).await.unwrap().expect("could not run tests/real/install");
     let folder = String::from_utf8(output.stdout).unwrap();

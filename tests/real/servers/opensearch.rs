@@ -48,7 +48,15 @@ impl OpenSearch {
     /// One of the caller's own, which ends with what is returned; `None` (said loudly) when it
     /// cannot be had.
     pub(crate) async fn start_own(engine: Engine) -> Option<Self> {
-        let kind = engine.kind();
+        Self::start_with(engine, &[]).await
+    }
+
+    /// The same with more lines in its configuration.
+    pub(crate) async fn start_with(
+        engine: Engine,
+        settings: &'static [&'static str],
+    ) -> Option<Self> {
+        let kind = Kind { settings, ..engine.kind() };
         Self::of(Server::start(kind).await.map(Arc::new), kind).await
     }
 
@@ -142,6 +150,6 @@ impl Engine {
                 ("elasticsearch-8", "AbstractHttpServerTransport] [real] publish_address {")
             }
         };
-        Kind { name, listening }
+        Kind { name, listening, settings: &[] }
     }
 }
