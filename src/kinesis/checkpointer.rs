@@ -1,6 +1,5 @@
 //! Follows the acks of one shard into the lease table.
 
-use std::error::Error as _;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -16,9 +15,13 @@ use crate::clock::Clock;
 use crate::event::{Moment, ShardId, StreamKey};
 use crate::lease::{LeaseTable, LeaseTableError, Position};
 use crate::shutdown::Shutdown;
+use crate::telemetry::chain::Chain;
 
 /// How often a checkpoint is written at most.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often failures are logged at most; all of them are counted.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// How often a checkpoint is written again where nothing new comes, so that its age still tells
 /// until when everything was read. Far below the shortest retention (24 hours).
@@ -48,6 +51,8 @@ pub(super) struct Checkpointer {
     written: Position,
     written_at: Moment,
     failures: u32,
+    /// When a failure was last logged.
+    warned: Option<Moment>,
     /// After a failure.
     not_before: Moment,
 }
@@ -69,6 +74,7 @@ impl Checkpointer {
             written: checkpoint,
             written_at: now,
             failures: 0,
+            warned: None,
             not_before: now,
         }
     }
@@ -179,8 +185,11 @@ impl Checkpointer {
         let now = self.clock.now();
         match written {
             Ok(()) => {
-                (self.written, self.written_at, self.failures) = (to.clone(), now, 0);
-                self.report.update(|facts| (facts.checkpoint, facts.covered) = (to, now));
+                (self.written, self.written_at) = (to.clone(), now);
+                (self.failures, self.warned) = (0, None);
+                self.report.update(|facts| {
+                    (facts.checkpoint, facts.covered, facts.unwritten) = (to, now, None);
+                });
                 Ok(true)
             }
             Err(error @ (LeaseTableError::Missing { .. } | LeaseTableError::Ended { .. })) => {
@@ -207,11 +216,12 @@ impl Checkpointer {
     fn failed(&mut self, error: &LeaseTableError) {
         self.failures = self.failures.saturating_add(1);
         self.not_before = self.clock.now().after(BACKOFF.jittered(self.failures, None));
-        self.report.count_checkpoint_failure();
-        // The first of a row tells what happened; the counter tells how often.
-        if self.failures == 1 {
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            warn!(shard = %self.place.shard, %error, cause, "checkpoint not written, trying again");
+        self.report.checkpoint_failed(&Chain(error));
+        let now = self.clock.now();
+        if self.warned.is_none_or(|at| now.since(at) >= WARN_EVERY) {
+            self.warned = Some(now);
+            let (shard, failures, error) = (&self.place.shard, self.failures, Chain(error));
+            warn!(%shard, %error, failures, "checkpoint not written, trying again");
         }
     }
 }

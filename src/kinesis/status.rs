@@ -142,6 +142,8 @@ pub(super) struct ShardFacts {
     pub(super) open_records: usize,
     /// The last error, and whether a person must act.
     pub(super) error: Option<(String, bool)>,
+    /// Why the last checkpoint could not be written, while none was since.
+    pub(super) unwritten: Option<String>,
     /// When it was last said that its records are about to expire.
     warned: Option<Moment>,
 }
@@ -200,11 +202,15 @@ impl SourceHandle {
         });
         let gaps =
             possible_gaps.iter().map(|gap| format!("possible gap: {}: {}", gap.shard, gap.text));
+        let unwritten = facts.shards.iter().filter_map(|(shard, of)| {
+            of.unwritten.as_ref().map(|error| format!("{shard}: checkpoint not written: {error}"))
+        });
         let at_risk = facts.shards.iter().filter_map(|(shard, of)| {
             facts.at_risk(of, now).map(|text| format!("retention at risk: {shard}: {text}"))
         });
         let not_ready = facts.problem.iter().cloned();
-        let not_ready = not_ready.chain(stuck).chain(at_risk).chain(gaps).collect();
+        let not_ready =
+            not_ready.chain(stuck).chain(unwritten).chain(at_risk).chain(gaps).collect();
         let shards = facts.shards.iter().map(|(shard, of)| ShardStatus {
             shard: shard.clone(),
             state: of.state,
@@ -300,6 +306,7 @@ impl SourceHandle {
             page: None,
             open_records: 0,
             error: None,
+            unwritten: None,
             warned: None,
         }
     }
@@ -383,8 +390,10 @@ impl ShardReport {
         self.source.0.metrics.count_blocked(waited.as_secs_f64());
     }
 
-    pub(super) fn count_checkpoint_failure(&self) {
+    /// Counts a checkpoint that will be written again, and shows why.
+    pub(super) fn checkpoint_failed(&self, error: &impl ToString) {
         self.source.0.metrics.count_checkpoint_failure(&self.source.0.stream);
+        self.update(|facts| facts.unwritten = Some(error.to_string()));
     }
 
     /// Adds to what may have been lost.

@@ -38,6 +38,16 @@ pub enum StateError {
         /// What the system said.
         source: io::Error,
     },
+    /// It was taken away from under the daemon.
+    #[error(
+        "{path} was removed or replaced while this logweir (pid {pid}) has it open, so nothing more is written: move it back, or save what `/proc/{pid}/fd` still has of it, and restart"
+    )]
+    Gone {
+        /// The state file, or the lock beside it.
+        path: PathBuf,
+        /// This process.
+        pid: u32,
+    },
     /// It was never made.
     #[error("there is no state file {path}: logweir has not run with this configuration yet")]
     Missing {
@@ -96,6 +106,16 @@ pub enum StateError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// It may be looked at only by who may write to its folder.
+    #[error(
+        "could not open the state file {path}: do this as the user that logweir runs as; even to look, its folder must be writable (copy the file elsewhere if its disk is read-only)"
+    )]
+    NoAccess {
+        /// The state file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
     /// Anything else that SQLite said.
     #[error("could not read or write the state file {path}")]
     Sqlite {
@@ -123,6 +143,7 @@ impl StateError {
                 Self::Damaged { path, detail: source.to_string() }
             }
             Some(ErrorCode::DiskFull) => Self::DiskFull { path, source },
+            Some(ErrorCode::CannotOpen) => Self::NoAccess { path, source },
             // The list belongs to SQLite.
             _ => Self::Sqlite { path, source },
         }

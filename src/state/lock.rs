@@ -79,14 +79,18 @@ fn sign(file: &mut File) -> io::Result<()> {
     let (pid, since) = (std::process::id(), Timestamp::now());
     file.set_len(0)?;
     file.rewind()?;
-    writeln!(file, "pid {pid} on {host} since {since}: {}", command.join(" "))
+    writeln!(file, "pid {pid} on {host} since {since}: {}", command.join(" "))?;
+    // For whoever finds the file after a crash and takes it for what keeps the next one from starting.
+    writeln!(file, "\nThe lock ends with that process. Never remove this file.")
 }
 
 fn signature(file: &mut File) -> String {
     let mut text = String::new();
     // A holder that is just starting may not have signed yet.
     match file.take(1024).read_to_string(&mut text) {
-        Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
+        Ok(_) if !text.trim().is_empty() => {
+            text.lines().next().unwrap_or_default().trim().to_owned()
+        }
         Ok(_) | Err(_) => "a process that did not say who it is".to_owned(),
     }
 }

@@ -12,6 +12,7 @@ mod disk;
 mod error;
 mod filesystem;
 mod lock;
+mod presence;
 mod schema;
 
 use std::fs::OpenOptions;
@@ -30,6 +31,7 @@ use self::disk::Medium;
 pub use self::disk::{Disk, Work};
 pub use self::error::StateError;
 use self::lock::{Lock, Refused};
+use self::presence::Presence;
 use self::schema::Kind;
 
 /// How long a write waits for one of another process, such as `dead-letter drop`.
@@ -75,6 +77,8 @@ struct Shared {
     path: PathBuf,
     // Dropped before the lock: nobody else may have the file while it is being closed.
     medium: Medium,
+    /// Of a daemon, which keeps the file for long.
+    presence: Option<Presence>,
     _lock: Option<Lock>,
 }
 
@@ -92,7 +96,17 @@ impl State {
         }
         let crashed = beside(&path, "-wal").metadata().is_ok_and(|wal| wal.len() > 0);
         let connection = connect(&path, access).map_err(|error| StateError::of(&path, error))?;
-        let state = Shared { path, medium: Medium::file(connection), _lock: lock };
+        let presence = match access {
+            Access::Daemon => {
+                let files = Presence::of([path.clone(), beside(&path, ".lock")]);
+                Some(files.map_err(|source| {
+                    let (path, remedy) = (path.clone(), remedy(&source));
+                    StateError::Unusable { path, remedy, source }
+                })?)
+            }
+            Access::Edit | Access::Inspect => None,
+        };
+        let state = Shared { path, medium: Medium::file(connection), presence, _lock: lock };
         state.admit(access)?;
         if access == Access::Daemon {
             state.check(crashed)?;
@@ -106,7 +120,7 @@ impl State {
     /// As `open`, for what is on that disk.
     pub fn on(disk: Arc<dyn Disk>) -> Result<Self, StateError> {
         let path = PathBuf::from("simulated");
-        let state = Shared { path, medium: Medium::Simulated(disk), _lock: None };
+        let state = Shared { path, medium: Medium::Simulated(disk), presence: None, _lock: None };
         state.admit(Access::Daemon)?;
         Ok(Self(Arc::new(state)))
     }
@@ -137,6 +151,11 @@ impl State {
         durability: Durability,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StateError> {
+        let missing = self.0.presence.as_ref().and_then(Presence::missing);
+        if let Some(missing) = missing {
+            let (path, pid) = (missing.to_owned(), std::process::id());
+            return Err(StateError::Gone { path, pid });
+        }
         let worked = self.0.medium.work(durability, work);
         worked.map_err(|error| StateError::of(&self.0.path, error))
     }
@@ -166,6 +185,15 @@ impl State {
         let work = self.spawn_blocking(move || state.call_blocking(durability, work));
         work.await.map_err(|source| StateError::BrokenOff { path: self.0.path.clone(), source })?
     }
+}
+
+/// Whether a daemon could have its state there, as far as that can be seen without making a file.
+///
+/// # Errors
+/// Why not.
+pub fn examine(config: &SqliteConfig) -> Result<(), StateError> {
+    let path = resolve(&config.path)?;
+    trust(&path, config.ephemeral)
 }
 
 /// Who has the state file to itself now, a daemon or a command in its place, in its own words: pid,
@@ -254,12 +282,7 @@ fn resolve(path: &Path) -> Result<PathBuf, StateError> {
 /// All that must be right before a daemon lets SQLite near the file.
 fn prepare(path: &Path, ephemeral: bool) -> Result<Lock, StateError> {
     let unusable = |remedy, source| StateError::Unusable { path: path.to_owned(), remedy, source };
-    let folder = path.parent().unwrap_or(path);
-    let filesystem = filesystem::untrusted(folder)
-        .map_err(|source| unusable("its file system cannot be examined", source))?;
-    if let Some(filesystem) = filesystem.filter(|_| !ephemeral) {
-        return Err(StateError::Untrusted { path: path.to_owned(), filesystem });
-    }
+    trust(path, ephemeral)?;
     let lock = Lock::take(&beside(path, ".lock")).map_err(|refused| match refused {
         Refused::Held(holder) => StateError::Locked { path: path.to_owned(), holder },
         Refused::Io(source) => unusable(remedy(&source), source),
@@ -277,6 +300,18 @@ fn prepare(path: &Path, ephemeral: bool) -> Result<Lock, StateError> {
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options.open(path).map_err(|source| unusable(remedy(&source), source))?;
     Ok(lock)
+}
+
+/// Refuses file systems that keep neither files nor locks.
+fn trust(path: &Path, ephemeral: bool) -> Result<(), StateError> {
+    let filesystem = filesystem::untrusted(path.parent().unwrap_or(path)).map_err(|source| {
+        let remedy = "its file system cannot be examined";
+        StateError::Unusable { path: path.to_owned(), remedy, source }
+    })?;
+    match filesystem.filter(|_| !ephemeral) {
+        Some(filesystem) => Err(StateError::Untrusted { path: path.to_owned(), filesystem }),
+        None => Ok(()),
+    }
 }
 
 fn remedy(error: &io::Error) -> &'static str {

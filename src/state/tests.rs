@@ -239,6 +239,28 @@ fn a_full_disk_is_said_to_be_one() {
 }
 
 #[test]
+fn a_file_taken_away_under_the_daemon_is_not_written_any_more() {
+    let (folder, state) = state();
+    let count = |connection: &mut Connection| {
+        connection.query_row("SELECT count(*) FROM leases", [], |row| row.get::<_, i64>(0))
+    };
+    for name in ["state.db", "state.db.lock"] {
+        let (here, away) = (folder.path().join(name), folder.path().join("away"));
+        fs::rename(&here, &away).unwrap();
+        let error = text(state.call_blocking(Durability::Normal, count).unwrap_err());
+        assert!(error.contains(name) && error.contains("removed or replaced"), "{error}");
+        // Another of that name is another file.
+        fs::write(&here, "").unwrap();
+        assert!(matches!(
+            state.call_blocking(Durability::Full, count),
+            Err(StateError::Gone { .. })
+        ));
+        fs::rename(&away, &here).unwrap();
+        assert_eq!(state.call_blocking(Durability::Full, count).unwrap(), 0);
+    }
+}
+
+#[test]
 fn the_room_of_deleted_rows_is_given_back() {
     let (folder, state) = state();
     let size = || {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Output;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -9,6 +10,33 @@ use super::rig::{Daemon, Rig, logweir};
 use crate::fake_bulk::{FakeBulk, Script, whole};
 
 const EVENTS: u64 = 2_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_file_that_is_moved_away_is_missed_at_once() {
+    let fake = FakeBulk::start().await;
+    let mut rig = Rig::empty(2_000).await;
+    rig.deliver_to(&fake);
+    rig.put(1_000);
+    let daemon = rig.daemon().await;
+    fake.wait_for("all is there", |fake| fake.count() >= rig.expected_of_search()).await;
+    let (here, away) = (rig.folder().join("state.db"), rig.folder().join("away.db"));
+    std::fs::rename(&here, &away).unwrap();
+    rig.put(2_000);
+    let ready = async |wanted: u16| {
+        loop {
+            let (status, text) = daemon.get("/health/ready").await;
+            if status == wanted {
+                break text;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let said = ready(503).await;
+    assert!(said.contains("removed or replaced") && said.contains("state.db"), "{said}");
+    std::fs::rename(&away, &here).unwrap();
+    ready(200).await;
+    daemon.stop("-TERM", Some(0)).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_destination_makes_a_daemon_unready_and_leaves_it_live() {
@@ -24,7 +52,7 @@ async fn a_stalled_destination_makes_a_daemon_unready_and_leaves_it_live() {
             assert_eq!(status, 503, "{text}");
             break text;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert!(text.contains("missing authentication"), "it says why: {text}");
     assert_eq!(ready(&daemon).await, 0, "as a metric too");

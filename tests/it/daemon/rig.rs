@@ -73,13 +73,18 @@ impl Rig {
     /// The same for a search engine.
     pub(crate) async fn for_search(events: u64, fake: &FakeBulk) -> Self {
         let rig = Self::start(events).await;
-        rig.configure(|text| {
+        rig.deliver_to(fake);
+        rig
+    }
+
+    /// From now on the destination is this search engine.
+    pub(crate) fn deliver_to(&self, fake: &FakeBulk) {
+        self.configure(|text| {
             let (before, sqlite) = text.split_once("[destination.search.sqlite]\n").unwrap();
             let (_, after) = sqlite.split_once("\n\n").unwrap();
             let url = fake.url();
             format!("{before}[destination.search.opensearch]\nurl = \"{url}\"\n\n{after}")
         });
-        rig
     }
 
     /// Writes the configuration anew.
