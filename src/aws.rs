@@ -88,7 +88,7 @@ impl<'de> Deserialize<'de> for AssumeRole {
 }
 
 /// As whom, and where. What is left out is for the environment to say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller<'a> {
     /// The region.
     pub region: Option<&'a str>,

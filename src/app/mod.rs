@@ -38,7 +38,7 @@ use crate::memory::FetchBudget;
 use crate::shutdown::Shutdown;
 use crate::state::StateError;
 use crate::telemetry::chain::Chain;
-use crate::telemetry::ledger::Book;
+use crate::telemetry::ledger::{Accounts, Book};
 use crate::telemetry::rate_limit::RateLimit;
 
 use self::desk::Desk;
@@ -223,7 +223,10 @@ impl App {
 
     /// Waits until the daemon is told to stop, and then until it has stopped.
     pub async fn finish(self) -> Outcome {
-        let Self { queues, encoders, sources, pools, background, shutdown, deadline, .. } = self;
+        let Self { view, queues, encoders, sources, pools, background, shutdown, deadline, .. } =
+            self;
+        let ledger = Arc::clone(&view.ledger);
+        drop(view);
         shutdown.draining().await;
         info!(?deadline, "draining: reading nothing more");
         queues.live.hurry();
@@ -241,7 +244,7 @@ impl App {
             () = tokio::time::sleep(deadline) => Outcome::CutShort,
         };
         if outcome == Outcome::CutShort {
-            warn!("cut short: events without a fate will be read again");
+            warn!("cut short: what has no fate or no checkpoint yet will be read again");
             shutdown.cut_short();
             queues.cut_short();
             stopping.await;
@@ -250,7 +253,31 @@ impl App {
         shutdown.cut_short();
         background.close();
         background.wait().await;
+        tell_of(&ledger.snapshot(), outcome);
         outcome
+    }
+}
+
+/// The last line of the log.
+fn tell_of(accounts: &Accounts, outcome: Outcome) {
+    let read = accounts.events_read;
+    let filtered: u64 = accounts.filtered.values().sum();
+    let delivered: u64 = accounts.delivered.values().sum();
+    let dead_lettered: u64 = accounts.dead_lettered.values().sum();
+    let abandoned: u64 = accounts.abandoned.values().sum();
+    match outcome {
+        Outcome::Drained => {
+            info!(
+                read,
+                filtered, delivered, dead_lettered, abandoned, "stopped: all is checkpointed"
+            );
+        }
+        Outcome::CutShort => {
+            warn!(
+                read,
+                filtered, delivered, dead_lettered, abandoned, "stopped before all was done"
+            );
+        }
     }
 }
 

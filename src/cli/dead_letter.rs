@@ -177,6 +177,7 @@ fn row(letter: &Letter) -> String {
 }
 
 fn show(args: &ShowArgs) -> Result<Exit, Exit> {
+    names::is_given(&args.id)?;
     let config = args.file.load()?;
     let store = LetterStore::new(open(&config, Access::Inspect)?, config.dead_letters);
     let filter = Filter { id: Some(args.id.clone()), ..Filter::default() };

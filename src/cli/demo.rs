@@ -3,6 +3,7 @@
 mod folder;
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,7 +41,7 @@ pub(super) struct DemoArgs {
     json: bool,
     /// Where the status page and /metrics are shown; port 0 is any free one.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
-    listen: String,
+    listen: SocketAddr,
 }
 
 pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Exit> {
@@ -71,7 +72,7 @@ async fn session(args: &DemoArgs, folder: &Path) -> Result<Report, Exit> {
         shards: args.shards,
         seed: args.seed,
         folder: folder.to_owned(),
-        listen: args.listen.clone(),
+        listen: args.listen,
     };
     let mut signals = StopSignals::catch().map_err(|error| failed(Exit::Unavailable, &error))?;
     let shutdown = Shutdown::default();

@@ -135,8 +135,13 @@ fn list(args: &ListArgs) -> Result<Exit, Exit> {
         say!("{}", as_json(&leases, &gaps));
         return Ok(Exit::Clean);
     }
-    if leases.is_empty() {
-        say!("no shard was read yet");
+    match &args.shards.shard {
+        Some(shard) if leases.is_empty() && gaps.is_empty() => {
+            tell!("error: there is no shard `{shard}`: `logweir leases list` shows all");
+            return Err(Exit::Usage);
+        }
+        _ if leases.is_empty() => say!("no shard was read yet"),
+        _ => {}
     }
     leases.iter().for_each(print_lease);
     gaps.iter().for_each(print_gap);

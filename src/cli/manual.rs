@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::output::say_part;
-use super::{Exit, failed};
+use super::Exit;
+use super::output::{say_part, tell};
 
 /// Which completions.
 #[derive(Clone, Debug, Args)]
@@ -34,6 +34,9 @@ pub(super) fn completions(args: &CompletionsArgs, mut command: Command) -> Resul
 
 pub(super) fn man(args: &ManArgs, command: Command) -> Result<Exit, Exit> {
     let written = clap_mangen::generate_to(command, &args.folder);
-    written.map_err(|error| failed(Exit::Unavailable, &error))?;
+    written.map_err(|error| {
+        tell!("error: could not write to {}: {error}", args.folder.display());
+        Exit::Unavailable
+    })?;
     Ok(Exit::Clean)
 }

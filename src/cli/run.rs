@@ -9,6 +9,7 @@ use crate::config::{Config, DestinationConfig, LogFormat, place};
 use crate::destination::opensearch::OpenSearch;
 use crate::event::DestinationName;
 use crate::shutdown::Shutdown;
+use crate::state;
 use crate::telemetry::chain::Chain;
 use crate::telemetry::log::LogLevel;
 
@@ -29,6 +30,10 @@ pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
     }
     for warning in &config.warnings {
         say!("warning: {warning}");
+    }
+    // A warning only: the configuration may be meant for another machine.
+    if let Err(error) = state::examine(&config.state) {
+        say!("warning: {}", Chain(&error));
     }
     let (streams, routes) = (config.streams.len(), config.routes.len());
     let destinations = config.destinations.len();

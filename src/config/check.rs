@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use crate::dead_letter::DeadLettersConfig;
 use crate::event::{DestinationName, StreamName};
+use crate::kinesis::StreamConfig;
 use crate::parse::Parser;
 use crate::route::{Route, RouteTable, Way};
 use crate::telemetry::log;
@@ -29,15 +30,29 @@ const LEAST_BODY: usize = 10 << 20;
 /// Who waits longer for a drain has more likely written another unit than was meant.
 const LONGEST_DEADLINE: Period = Period(Duration::from_secs(600));
 
+/// Until then no alert on dead letters has fired.
+const SHORTEST_AGE: Period = Period(Duration::from_secs(3600));
+
 pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
     let mut warnings = Vec::new();
-    let mut streams = Vec::new();
+    let mut streams: Vec<(StreamName, StreamConfig)> = Vec::new();
     for (name, stream) in file.stream {
         let start = stream.span().start;
         if let Some(conflict) = stream.get_ref().conflict() {
             return Err(at.problem(start, format!("stream `{name}`: {conflict}")));
         }
-        streams.push((StreamName::new(&name), stream.into_inner()));
+        let name = StreamName::new(&name);
+        let is_same = |(own, config): &&(StreamName, StreamConfig)| {
+            config.is_same_stream(own, (&name, stream.get_ref()))
+        };
+        if let Some((same, _)) = streams.iter().find(is_same) {
+            let text = format!(
+                "stream `{name}` is stream `{same}` by another name, and would be read twice: leave one \
+                 out, or tell them apart by `stream_name`, `region` or `assume_role`"
+            );
+            return Err(at.problem(start, text));
+        }
+        streams.push((name, stream.into_inner()));
     }
     if streams.is_empty() {
         return Err(at.whole("there is no stream to read: add a table `[stream.NAME]`"));
@@ -74,6 +89,7 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
     }
     let dead_letters = dead_letters(file.dead_letters, at)?;
     warnings.extend(unusual(&file.http, &file.shutdown));
+    warnings.extend(short_lived(&dead_letters));
     Ok(Config {
         streams,
         state: state.sqlite,
@@ -99,6 +115,14 @@ fn unusual(http: &HttpConfig, shutdown: &ShutdownConfig) -> Vec<String> {
     );
     let found = [(!listen.ip().is_loopback(), open), (deadline > LONGEST_DEADLINE, long)];
     found.into_iter().filter_map(|(is_so, text)| is_so.then_some(text)).collect()
+}
+
+/// A limit that nobody can keep up with who reads dead letters.
+fn short_lived(limits: &DeadLettersConfig) -> Option<String> {
+    let age = limits.max_age.filter(|age| *age < SHORTEST_AGE)?;
+    Some(format!(
+        "`dead_letters.max_age = \"{age}\"` deletes dead letters before anybody has seen them"
+    ))
 }
 
 /// Reads `memory.fetch`.

@@ -205,8 +205,8 @@ impl Dispatcher {
         self.in_flight -= 1;
         let Outgoing { mut batch, probes } = sent;
         batch.attempts += 1;
-        match answer {
-            Answer::Items(verdicts) if verdicts.len() == batch.len() => {
+        match answer.of(batch.len()) {
+            Answer::Items(verdicts) => {
                 self.fruitless.note_items(now, &verdicts);
                 let busy = |v: &Verdict| matches!(v, Verdict::Retry(RetryReason::Busy));
                 if verdicts.iter().any(busy) {
@@ -216,8 +216,6 @@ impl Dispatcher {
                 }
                 self.items(now, batch, verdicts, probes);
             }
-            // Nothing may be assumed about a single item: ids make sending all again safe.
-            Answer::Items(_) => self.trouble(now, batch, probes.as_ref(), unreadable()),
             Answer::Whole(trouble) => self.trouble(now, batch, probes.as_ref(), trouble),
         }
     }
@@ -452,11 +450,6 @@ fn is_congestion(reason: RetryReason) -> bool {
         | RetryReason::Unreadable
         | RetryReason::Oversized => false,
     }
-}
-
-fn unreadable() -> Trouble {
-    let error = "the answer does not have one item for each item of the request".to_owned();
-    Trouble::Retry { reason: RetryReason::Unreadable, retry_after: None, error }
 }
 
 #[cfg(test)]

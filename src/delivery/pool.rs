@@ -167,7 +167,7 @@ impl<D: Destination> Pool<D> {
         self.around.metrics.request_bytes.with_label_values(&[name]).observe(size);
         async move {
             let started = clock.now();
-            let answer = destination.send(&mut sent.batch).await;
+            let answer = destination.send(&mut sent.batch).await.of(sent.batch.len());
             Answered { sent, answer, latency: clock.now().since(started) }
         }
     }

@@ -64,7 +64,8 @@ impl Report {
             "unexpected": self.reconciliation.unexpected,
             "seconds": self.seconds,
             "cut_short": self.outcome == Outcome::CutShort,
-            "identity_holds": self.holds(),
+            "identity_holds": self.identity.is_ok(),
+            "holds": self.holds(),
         })
     }
 

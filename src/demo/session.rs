@@ -1,6 +1,7 @@
 //! `logweir demo`: the whole path on one machine, checked against a ledger of what was generated.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,7 +47,7 @@ pub struct DemoOptions {
     /// Where the files go.
     pub folder: PathBuf,
     /// Where the status page is shown.
-    pub listen: String,
+    pub listen: SocketAddr,
 }
 
 /// What keeps the demo from running.
@@ -188,7 +189,7 @@ impl Demo {
     pub async fn start(options: DemoOptions, shutdown: Shutdown) -> Result<Self, DemoError> {
         let endpoint = Endpoint::start(options.shards).await;
         let endpoint = Arc::new(endpoint.map_err(|source| DemoError::Endpoint { source })?);
-        let text = config_text(&options.folder, &endpoint.url(), &options.listen);
+        let text = config_text(&options.folder, &endpoint.url(), &options.listen.to_string());
         let config = Config::parse("demo", &text, |_| None);
         let config = config.map_err(|problem| DemoError::Config { problem })?;
         let feed: Arc<Feed> = Arc::default();

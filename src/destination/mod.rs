@@ -37,6 +37,22 @@ pub enum Answer {
     Whole(Trouble),
 }
 
+impl Answer {
+    /// The answer to a request of so many items. Of one with another number of items nothing may be
+    /// assumed, for any item: ids make sending all again safe.
+    #[must_use]
+    pub fn of(self, items: usize) -> Self {
+        match self {
+            Self::Items(verdicts) if verdicts.len() != items => {
+                let error = format!("the answer has {} items, the request {items}", verdicts.len());
+                let reason = RetryReason::Unreadable;
+                Self::Whole(Trouble::Retry { reason, retry_after: None, error })
+            }
+            Self::Items(_) | Self::Whole(_) => self,
+        }
+    }
+}
+
 /// What an answer means for one item.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -186,6 +202,8 @@ reasons! {
         TemplateMissing = "template_missing",
         /// The engine does not answer, so nobody knows whether its index templates are there.
         Unreachable = "unreachable",
+        /// What answers is no engine that we know.
+        NoEngine = "no_engine",
         /// The disk of a file destination is full.
         DiskFull = "disk_full",
         /// The file of a file destination cannot be written.
@@ -249,6 +267,7 @@ impl HoldReason {
             Self::Breaker => "compare the index template with the documents: run `logweir setup`",
             Self::TemplateMissing => "run `logweir setup` with rights to put index templates",
             Self::Unreachable => "check the URL, the network, and whether the cluster runs",
+            Self::NoEngine => "check the URL: what answers there is not a search engine",
             Self::DiskFull => "make room on the disk of the file",
             Self::FileUnusable => "make the file a writable SQLite file, or move it away",
             Self::DeadLetters => "replay or drop dead letters, or make room on the state disk",

@@ -75,6 +75,15 @@ impl StreamConfig {
         }
     }
 
+    /// Whether both tables, with their names, mean one stream, as far as they tell.
+    #[must_use]
+    pub fn is_same_stream(&self, name: &StreamName, other: (&StreamName, &Self)) -> bool {
+        let (other_name, other) = other;
+        self.target(name) == other.target(other_name)
+            && self.caller() == other.caller()
+            && self.endpoint == other.endpoint
+    }
+
     /// What is wrong with these settings together, for a person.
     #[must_use]
     pub fn conflict(&self) -> Option<String> {

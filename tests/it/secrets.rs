@@ -217,7 +217,7 @@ async fn all_has_gone_wrong(daemon: &Daemon, rig: &Rig, fakes: &Fakes) {
         ("logweir_events_dead_lettered_total", "search", "mapping"),
         ("logweir_retries_total", "nobody", "connection"),
         ("logweir_retries_total", "stranger", "connection"),
-        ("logweir_held", "firewall", "template_missing"),
+        ("logweir_held", "firewall", "no_engine"),
         ("logweir_held", "domain", "credentials"),
         ("logweir_held", "far", "all_refused"),
     ];

@@ -54,7 +54,17 @@ fn in_letters(column: Column, name: &str, known: Vec<&str>, config: &Config) -> 
     Err(Exit::Usage)
 }
 
+/// Every id begins with nothing: `--id "$ID"` of an unset variable would mean all letters.
+pub(super) fn is_given(id: &str) -> Result<(), Exit> {
+    if id.trim().is_empty() {
+        tell!("error: the id is empty: `dead-letter list` shows all");
+        return Err(Exit::Usage);
+    }
+    Ok(())
+}
+
 fn begins_a_letter(id: &str, config: &Config) -> Result<(), Exit> {
+    is_given(id)?;
     let all = Filter { id: Some(id.to_owned()), ..Filter::default() };
     if read(store(config)?.count_blocking(&all))? > 0 {
         return Ok(());

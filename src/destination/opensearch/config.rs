@@ -198,14 +198,28 @@ impl TryFrom<Url> for NodeUrl {
     }
 }
 
+/// Who waits longer for a body to fill has more likely written another unit than was meant.
+const LONGEST_WAIT: Period = Period(Duration::from_secs(60));
+
 impl OpenSearchConfig {
     /// What works but should not stay so, each with its remedy.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let Some(secret) = self.auth.exposes() else { return Vec::new() };
         let exposed = self.urls.iter().filter(|url| url.is_plain() && !url.is_loopback());
-        let text = |url| format!("the {secret} is sent to {url} unencrypted: use https");
-        exposed.map(text).collect()
+        let text = |(secret, url)| format!("the {secret} is sent to {url} unencrypted: use https");
+        let exposed = self
+            .auth
+            .exposes()
+            .into_iter()
+            .flat_map(|secret| exposed.clone().map(move |url| text((secret, url))));
+        let wait = self.bulk.max_wait;
+        let long = (wait > LONGEST_WAIT).then(|| {
+            format!(
+                "`bulk.max_wait = \"{wait}\"` keeps the events of a quiet stream, and its checkpoint, \
+                 for as long: write some seconds"
+            )
+        });
+        exposed.chain(long).collect()
     }
 }
 

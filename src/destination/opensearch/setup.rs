@@ -74,7 +74,11 @@ impl SetupError {
         let reason = match self {
             Self::Unreachable { .. } => HoldReason::Unreachable,
             Self::Refused { status: 401, .. } => HoldReason::Unauthorized,
-            Self::Refused { .. } | Self::Foreign { .. } | Self::NoLifecycle | Self::Engine(_) => {
+            Self::Refused { status: 403, path, .. } if path == "/" => HoldReason::Forbidden,
+            Self::Refused { status: 429 | 500..=599, .. } => HoldReason::Unreachable,
+            Self::Refused { path, .. } if path == "/" => HoldReason::NoEngine,
+            Self::Engine(_) => HoldReason::NoEngine,
+            Self::Refused { .. } | Self::Foreign { .. } | Self::NoLifecycle => {
                 HoldReason::TemplateMissing
             }
         };
@@ -218,5 +222,8 @@ fn refused(path: &str, reply: &Reply) -> SetupError {
     let mut error: String =
         causes.iter().map(|cause| cause.reason.as_str()).collect::<Vec<_>>().join("; ");
     error.truncate(error.floor_char_boundary(1024));
+    if error.trim_matches([';', ' ']).is_empty() {
+        error = "without a word of why".to_owned();
+    }
     SetupError::Refused { path: path.to_owned(), status: reply.status, error }
 }
