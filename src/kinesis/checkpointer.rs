@@ -13,8 +13,8 @@ use super::status::{ShardReport, ShardState};
 use crate::ack::Progress;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::event::{Moment, ShardId, StreamKey};
-use crate::lease::{LeaseTable, LeaseTableError, Position};
+use crate::event::Moment;
+use crate::lease::{Lease, LeaseTable, LeaseTableError, Position};
 use crate::shutdown::Shutdown;
 
 /// How often a checkpoint is written at most.
@@ -30,22 +30,15 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), most: Duration
 #[derive(Debug)]
 pub(super) struct LeaseLost;
 
-/// Where checkpoints of a shard go.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) leases: LeaseTable,
-    pub(super) stream: StreamKey,
-    pub(super) shard: ShardId,
-}
-
 /// Writes the checkpoints of one shard.
 #[derive(Debug)]
 pub(super) struct Checkpointer {
-    place: Place,
+    leases: LeaseTable,
+    /// As it was written last.
+    lease: Lease,
     progress: watch::Receiver<Progress>,
     report: ShardReport,
     clock: Clock,
-    written: Position,
     written_at: Moment,
     failures: u32,
     /// After a failure.
@@ -55,18 +48,18 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     /// Begins at the checkpoint that the lease has.
     pub(super) fn new(
-        place: Place,
-        checkpoint: Position,
+        leases: LeaseTable,
+        lease: Lease,
         progress: watch::Receiver<Progress>,
         (report, clock): (ShardReport, Clock),
     ) -> Self {
         let now = clock.now();
         Self {
-            place,
+            leases,
+            lease,
             progress,
             report,
             clock,
-            written: checkpoint,
             written_at: now,
             failures: 0,
             not_before: now,
@@ -139,7 +132,7 @@ impl Checkpointer {
             Some(user_record) => Position::Within(settled.number, user_record),
             None => Position::After(settled.number),
         };
-        (settled != self.written).then_some(settled)
+        (settled != self.lease.checkpoint).then_some(settled)
     }
 
     /// What is to be written now.
@@ -150,7 +143,7 @@ impl Checkpointer {
         }
         let touch = || {
             let is_due = now.since(self.written_at) >= TOUCH && self.report.is_idle_at_tip();
-            is_due.then(|| self.written.clone())
+            is_due.then(|| self.lease.checkpoint.clone())
         };
         self.unwritten().or_else(touch)
     }
@@ -171,17 +164,20 @@ impl Checkpointer {
 
     /// Returns whether it is written.
     async fn write(&mut self, to: Position) -> Result<bool, LeaseLost> {
-        let Place { leases, stream, shard } = &self.place;
-        let written = leases.checkpoint(stream, shard, &to).await;
+        let written = self.leases.checkpoint(&self.lease, &to).await;
         let now = self.clock.now();
         match written {
-            Ok(()) => {
-                (self.written, self.written_at, self.failures) = (to.clone(), now, 0);
+            Ok(lease) => {
+                (self.lease, self.written_at, self.failures) = (lease, now, 0);
                 self.report.update(|facts| (facts.checkpoint, facts.covered) = (to, now));
                 Ok(true)
             }
-            Err(error @ (LeaseTableError::Missing { .. } | LeaseTableError::Ended { .. })) => {
-                error!(%shard, %error, "lease lost: the shard is not read any more");
+            Err(
+                error @ (LeaseTableError::Missing { .. }
+                | LeaseTableError::Taken { .. }
+                | LeaseTableError::Ended { .. }),
+            ) => {
+                error!(shard = %self.lease.shard, %error, "lease lost: the shard is not read any more");
                 self.report.set_state(ShardState::LeaseLost);
                 Err(LeaseLost)
             }
@@ -208,7 +204,7 @@ impl Checkpointer {
         // The first of a row tells what happened; the counter tells how often.
         if self.failures == 1 {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            warn!(shard = %self.place.shard, %error, cause, "checkpoint not written, trying again");
+            warn!(shard = %self.lease.shard, %error, cause, "checkpoint not written, trying again");
         }
     }
 }

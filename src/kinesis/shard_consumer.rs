@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::admission::Admission;
 use super::call_error::{CallError, FailureReason};
 use super::calls::{FetchedRecord, Page, ShardCalls, StreamCalls};
-use super::checkpointer::{self, Checkpointer, LeaseLost};
+use super::checkpointer::{Checkpointer, LeaseLost};
 use super::gap_watch::GapWatch;
 use super::poll::Pace;
 use super::status::{ShardReport, ShardState, SourceHandle};
@@ -97,13 +97,8 @@ enum ReadEnd {
 pub(super) async fn consume(stream: Arc<Stream>, lease: Lease) -> Outcome {
     let acks = Arc::new(ShardAcks::default());
     let report = stream.handle.shard(lease.shard.clone(), &lease.checkpoint);
-    let place = checkpointer::Place {
-        leases: stream.leases.clone(),
-        stream: lease.stream.clone(),
-        shard: lease.shard.clone(),
-    };
-    let (from, clock) = (lease.checkpoint.clone(), stream.clock);
-    let checkpointer = Checkpointer::new(place, from, acks.progress(), (report.clone(), clock));
+    let (leases, with) = (stream.leases.clone(), (report.clone(), stream.clock));
+    let checkpointer = Checkpointer::new(leases, lease.clone(), acks.progress(), with);
     info!(stream = %stream.name, shard = %lease.shard, from = %lease.checkpoint, "reading shard");
     let reader = Reader::new(&stream, &lease, acks, report.clone());
     let outcome = run(reader, checkpointer, &stream.shutdown, &report).await;
