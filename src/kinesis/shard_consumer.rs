@@ -175,10 +175,9 @@ impl<'a> Reader<'a> {
         tokio::time::sleep_until(self.stream.clock.instant(self.pace.next())).await;
         self.wait_for_room().await;
         match self.fetch().await {
-            Ok(page) => {
-                self.look_for_gap(&page).await;
-                self.take_in(page)
-            }
+            Ok(page) if self.look_for_gap(&page).await => self.take_in(page),
+            // It is asked for again.
+            Ok(_) => false,
             Err(error) => {
                 self.failed(&error);
                 false
@@ -264,11 +263,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Keeps a gap before anything behind it is read: the checkpoint, which shows it, stays before.
-    async fn look_for_gap(&mut self, page: &Page) {
+    /// Returns whether the page may be read; while a gap cannot be kept it may not.
+    async fn look_for_gap(&mut self, page: &Page) -> bool {
         let found = Timestamp::now();
-        let Some(length) = self.gaps.page(found, page.behind, self.stream.retention()) else {
-            return;
-        };
+        let mut gaps = self.gaps.clone();
+        if let Some(length) = gaps.page(found, page.behind, self.stream.retention())
+            && !self.keep_gap(found, length).await
+        {
+            return false;
+        }
+        self.gaps = gaps;
+        true
+    }
+
+    async fn keep_gap(&mut self, found: Timestamp, length: Duration) -> bool {
         let Stream { name, key, leases, .. } = self.stream;
         let (stream, shard, kind) = (key.clone(), self.place.shard.clone(), GapKind::Expired);
         let gap = Gap { stream, shard, kind, found, length };
@@ -279,10 +287,13 @@ impl<'a> Reader<'a> {
                 error!(stream = %name, %shard, seconds = length.as_secs(), "possible gap: {text}");
             }
             Err(error) => {
-                let error = Chain(&error);
-                error!(stream = %name, %shard, %error, "possible gap, not kept: {text}");
+                let (error, failures) = (Chain(&error), self.pace.failed());
+                error!(stream = %name, %shard, %error, "possible gap, not kept, so the shard waits: {text}");
+                self.pace.wait(self.stream.clock.now(), BACKOFF.jittered(failures, None));
+                return false;
             }
         }
         self.report.add_gap(gap);
+        true
     }
 }
