@@ -98,30 +98,37 @@ impl ShardBudget {
     /// Cancel safe: a dropped future holds nothing.
     pub async fn reserve(&self, bytes: usize) -> FetchPermit {
         if let Ok(permit) = Arc::clone(&self.share.free).try_acquire_many_owned(to_permits(bytes)) {
-            return FetchPermit(Some(permit));
+            return FetchPermit { permit: Some(permit), share: Some(Arc::clone(&self.share)) };
         }
         let bytes = to_permits(bytes.min(self.budget.largest_page()));
         // The semaphore is never closed; without a permit the page would merely go uncounted.
-        FetchPermit(Arc::clone(&self.budget.common).acquire_many_owned(bytes).await.ok())
+        let permit = Arc::clone(&self.budget.common).acquire_many_owned(bytes).await.ok();
+        FetchPermit { permit, share: None }
     }
 }
 
 /// Bytes taken from the fetch budget; they return when it is dropped.
 #[derive(Debug, Default)]
-pub struct FetchPermit(Option<OwnedSemaphorePermit>);
+pub struct FetchPermit {
+    permit: Option<OwnedSemaphorePermit>,
+    /// Where they are from: a consumer may end before its records do, as when its lease is lost, and
+    /// what they hold must not vanish from the account with its share.
+    share: Option<Arc<Share>>,
+}
 
 impl FetchPermit {
     /// The bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+        self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
     /// Moves `bytes` of it, or what is left, into a permit of their own.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes());
-        Self(self.0.as_mut().and_then(|permit| permit.split(bytes)))
+        let permit = self.permit.as_mut().and_then(|permit| permit.split(bytes));
+        Self { permit, share: self.share.clone() }
     }
 }
 
@@ -327,6 +334,20 @@ mod tests {
         assert_eq!(budget.size_and_taken(), (6 * SHARD_SHARE, 0));
         drop(shards);
         assert_eq!((budget.size_and_taken().0, budget.common_free()), (4 << 20, 4 << 20));
+    }
+
+    #[tokio::test]
+    async fn what_a_shard_holds_counts_when_its_consumer_has_gone() {
+        let budget = FetchBudget::new(SHARD_SHARE);
+        let (size, _) = budget.size_and_taken();
+        let shard = budget.shard();
+        let mut page = shard.reserve(1000).await;
+        drop(shard);
+        let record = page.split(600);
+        drop(page);
+        assert_eq!(budget.size_and_taken(), (size + SHARD_SHARE, 600));
+        drop(record);
+        assert_eq!(budget.size_and_taken(), (size, 0));
     }
 
     #[test]
