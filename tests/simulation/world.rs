@@ -253,6 +253,7 @@ impl World {
         self.is_quiet = true;
         self.is_mended = true;
         self.active.clear();
+        self.plan.happenings.clear();
         self.crash_at = None;
         self.asked.push_back(Happening::Replay);
         self.note("quiet", 0);
