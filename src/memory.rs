@@ -141,7 +141,8 @@ impl ShardBudget {
 #[derive(Debug, Default)]
 pub struct FetchPermit {
     permit: Option<OwnedSemaphorePermit>,
-    /// Of the shard that they were taken for.
+    /// Of the shard that they were taken for. A consumer may end before its records do, as when its
+    /// lease is lost, and what they hold must not vanish from the account with its share.
     share: Option<Arc<Share>>,
 }
 
@@ -430,6 +431,20 @@ mod tests {
         assert_eq!(budget.size_and_taken(), (6 * SHARD_SHARE, 0));
         drop(shards);
         assert_eq!((budget.size_and_taken().0, budget.common_free()), (4 << 20, 4 << 20));
+    }
+
+    #[tokio::test]
+    async fn what_a_shard_holds_counts_when_its_consumer_has_gone() {
+        let budget = FetchBudget::new(SHARD_SHARE);
+        let (size, _) = budget.size_and_taken();
+        let shard = budget.shard();
+        let mut page = shard.reserve(1000).await;
+        drop(shard);
+        let record = page.split(600);
+        drop(page);
+        assert_eq!(budget.size_and_taken(), (size + SHARD_SHARE, 600));
+        drop(record);
+        assert_eq!(budget.size_and_taken(), (size, 0));
     }
 
     #[test]

@@ -11,7 +11,9 @@ use super::pool::Surroundings;
 
 /// A letter for each item. Inflates each record once; blocks for as long as that takes.
 pub(super) fn letters(around: &Surroundings, refused: &Refused) -> Vec<Letter> {
-    let mut by_record: BTreeMap<_, (_, Vec<_>)> = BTreeMap::new();
+    // In the order of the items: by their addresses letters would be stored in another one each time.
+    let mut by_record: Vec<(_, Vec<_>)> = Vec::new();
+    let mut places = BTreeMap::new();
     for (view, refusal) in refused.batch.views().zip(&refused.refusals) {
         let event = dead_letter::Refused {
             ordinal: view.event,
@@ -25,9 +27,12 @@ pub(super) fn letters(around: &Surroundings, refused: &Refused) -> Vec<Letter> {
             error_type: &refusal.error_type,
             error: &refusal.error,
         };
-        let of = by_record.entry(Arc::as_ptr(view.record)).or_insert((view.record, Vec::new()));
-        of.1.push(event);
+        let place = *places.entry(Arc::as_ptr(view.record)).or_insert(by_record.len());
+        match by_record.get_mut(place) {
+            Some((_, events)) => events.push(event),
+            None => by_record.push((view.record, vec![event])),
+        }
     }
-    let letters = by_record.into_values();
+    let letters = by_record.into_iter();
     letters.flat_map(|(record, events)| dead_letter::refused(record, &events)).collect()
 }

@@ -12,8 +12,8 @@ use super::status::{ShardReport, ShardState};
 use crate::ack::Progress;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::event::{Moment, ShardId, StreamKey};
-use crate::lease::{LeaseTable, LeaseTableError, Position};
+use crate::event::Moment;
+use crate::lease::{Lease, LeaseTable, LeaseTableError, Position};
 use crate::shutdown::Shutdown;
 use crate::telemetry::chain::Chain;
 
@@ -33,22 +33,15 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), most: Duration
 #[derive(Debug)]
 pub(super) struct LeaseLost;
 
-/// Where checkpoints of a shard go.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) leases: LeaseTable,
-    pub(super) stream: StreamKey,
-    pub(super) shard: ShardId,
-}
-
 /// Writes the checkpoints of one shard.
 #[derive(Debug)]
 pub(super) struct Checkpointer {
-    place: Place,
+    leases: LeaseTable,
+    /// As it was written last.
+    lease: Lease,
     progress: watch::Receiver<Progress>,
     report: ShardReport,
     clock: Clock,
-    written: Position,
     written_at: Moment,
     failures: u32,
     /// When a failure was last logged.
@@ -60,18 +53,18 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     /// Begins at the checkpoint that the lease has.
     pub(super) fn new(
-        place: Place,
-        checkpoint: Position,
+        leases: LeaseTable,
+        lease: Lease,
         progress: watch::Receiver<Progress>,
         (report, clock): (ShardReport, Clock),
     ) -> Self {
         let now = clock.now();
         Self {
-            place,
+            leases,
+            lease,
             progress,
             report,
             clock,
-            written: checkpoint,
             written_at: now,
             failures: 0,
             warned: None,
@@ -147,7 +140,7 @@ impl Checkpointer {
             Some(user_record) => Position::Within(settled.number, user_record),
             None => Position::After(settled.number),
         };
-        (settled != self.written).then_some(settled)
+        (settled != self.lease.checkpoint).then_some(settled)
     }
 
     /// What is to be written now.
@@ -158,7 +151,7 @@ impl Checkpointer {
         }
         let touch = || {
             let is_due = now.since(self.written_at) >= TOUCH && self.report.is_idle_at_tip();
-            is_due.then(|| self.written.clone())
+            is_due.then(|| self.lease.checkpoint.clone())
         };
         self.unwritten().or_else(touch)
     }
@@ -180,20 +173,23 @@ impl Checkpointer {
 
     /// Returns whether it is written.
     async fn write(&mut self, to: Position) -> Result<bool, LeaseLost> {
-        let Place { leases, stream, shard } = &self.place;
-        let written = leases.checkpoint(stream, shard, &to).await;
+        let written = self.leases.checkpoint(&self.lease, &to).await;
         let now = self.clock.now();
         match written {
-            Ok(()) => {
-                (self.written, self.written_at) = (to.clone(), now);
+            Ok(lease) => {
+                (self.lease, self.written_at) = (lease, now);
                 (self.failures, self.warned) = (0, None);
                 self.report.update(|facts| {
                     (facts.checkpoint, facts.covered, facts.unwritten) = (to, now, None);
                 });
                 Ok(true)
             }
-            Err(error @ (LeaseTableError::Missing { .. } | LeaseTableError::Ended { .. })) => {
-                error!(%shard, %error, "lease lost: the shard is not read any more");
+            Err(
+                error @ (LeaseTableError::Missing { .. }
+                | LeaseTableError::Taken { .. }
+                | LeaseTableError::Ended { .. }),
+            ) => {
+                error!(shard = %self.lease.shard, %error, "lease lost: the shard is not read any more");
                 self.report.set_state(ShardState::LeaseLost);
                 Err(LeaseLost)
             }
@@ -220,7 +216,7 @@ impl Checkpointer {
         let now = self.clock.now();
         if self.warned.is_none_or(|at| now.since(at) >= WARN_EVERY) {
             self.warned = Some(now);
-            let (shard, failures, error) = (&self.place.shard, self.failures, Chain(error));
+            let (shard, failures, error) = (&self.lease.shard, self.failures, Chain(error));
             warn!(%shard, %error, failures, "checkpoint not written, trying again");
         }
     }

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::admission::Admission;
 use super::call_error::{CallError, FailureReason};
 use super::calls::{FetchedRecord, Page, ShardCalls, StreamCalls};
-use super::checkpointer::{self, Checkpointer, LeaseLost};
+use super::checkpointer::{Checkpointer, LeaseLost};
 use super::gap_watch::GapWatch;
 use super::poll::Pace;
 use super::status::{ShardReport, ShardState, SourceHandle};
@@ -90,13 +90,8 @@ enum ReadEnd {
 pub(super) async fn consume(stream: Arc<Stream>, lease: Lease) -> Outcome {
     let acks = Arc::new(ShardAcks::default());
     let report = stream.handle.shard(lease.shard.clone(), &lease.checkpoint);
-    let place = checkpointer::Place {
-        leases: stream.leases.clone(),
-        stream: lease.stream.clone(),
-        shard: lease.shard.clone(),
-    };
-    let (from, clock) = (lease.checkpoint.clone(), stream.clock);
-    let checkpointer = Checkpointer::new(place, from, acks.progress(), (report.clone(), clock));
+    let (leases, with) = (stream.leases.clone(), (report.clone(), stream.clock));
+    let checkpointer = Checkpointer::new(leases, lease.clone(), acks.progress(), with);
     info!(stream = %stream.name, shard = %lease.shard, from = %lease.checkpoint, "reading shard");
     let reader = Reader::new(&stream, &lease, Arc::clone(&acks), report.clone());
     let outcome = tokio::select! {
@@ -189,10 +184,9 @@ impl<'a> Reader<'a> {
         tokio::time::sleep_until(self.stream.clock.instant(self.pace.next())).await;
         self.wait_for_room().await;
         match self.fetch().await {
-            Ok(page) => {
-                self.look_for_gap(&page).await;
-                self.take_in(page)
-            }
+            Ok(page) if self.look_for_gap(&page).await => self.take_in(page),
+            // It is asked for again.
+            Ok(_) => false,
             Err(error) => {
                 self.failed(&error);
                 false
@@ -278,12 +272,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Keeps a gap before anything behind it is read: the checkpoint, which shows it, stays before.
-    async fn look_for_gap(&mut self, page: &Page) {
+    /// Returns whether the page may be read; while a gap cannot be kept it may not.
+    async fn look_for_gap(&mut self, page: &Page) -> bool {
         let found = Timestamp::now();
-        let Some(length) = self.gaps.page(found, page.behind, self.stream.handle.retention())
-        else {
-            return;
-        };
+        let mut gaps = self.gaps.clone();
+        if let Some(length) = gaps.page(found, page.behind, self.stream.handle.retention())
+            && !self.keep_gap(found, length).await
+        {
+            return false;
+        }
+        self.gaps = gaps;
+        true
+    }
+
+    async fn keep_gap(&mut self, found: Timestamp, length: Duration) -> bool {
         let Stream { name, key, leases, .. } = self.stream;
         let (stream, shard, kind) = (key.clone(), self.place.shard.clone(), GapKind::Expired);
         let gap = Gap { stream, shard, kind, found, length };
@@ -294,10 +296,13 @@ impl<'a> Reader<'a> {
                 error!(stream = %name, %shard, seconds = length.as_secs(), "possible gap: {text}");
             }
             Err(error) => {
-                let error = Chain(&error);
-                error!(stream = %name, %shard, %error, "possible gap, not kept: {text}");
+                let (error, failures) = (Chain(&error), self.pace.failed());
+                error!(stream = %name, %shard, %error, "possible gap, not kept, so the shard waits: {text}");
+                self.pace.wait(self.stream.clock.now(), BACKOFF.jittered(failures, None));
+                return false;
             }
         }
         self.report.add_gap(gap);
+        true
     }
 }

@@ -162,6 +162,13 @@ pub enum LeaseTableError {
         /// The shard.
         shard: ShardId,
     },
+    /// A checkpoint for a lease that somebody else has moved or made again meanwhile: whoever reads the
+    /// shard by the lease as it was must stop.
+    #[error("could not move the checkpoint of {shard}: somebody else has moved it")]
+    Taken {
+        /// The shard.
+        shard: ShardId,
+    },
     /// A checkpoint inside a shard that was already read to its end.
     #[error("could not move the checkpoint of {shard}: it was already read to its end")]
     Ended {

@@ -42,22 +42,21 @@ impl LeaseTable {
     }
 
     /// Moves the checkpoint of a lease to wherever the caller says, backwards too: what has a fate
-    /// is the ack tracker's to know. Only a shard that was read to its end stays so.
+    /// is the ack tracker's to know. Only a shard that was read to its end stays so. Returns the
+    /// lease as it is now; by a lease that somebody else has moved or made again, nothing is.
     ///
     /// A power cut may take it back, which is safe.
-    pub async fn checkpoint(
-        &self,
-        stream: &StreamKey,
-        shard: &ShardId,
-        to: &Position,
-    ) -> Result<(), LeaseTableError> {
-        let (key, name, to) = (stream.clone(), shard.clone(), to.clone());
-        let moved = self.state.call(move |connection| advance(connection, (&key, &name), &to));
-        let shard = shard.clone();
-        match moved.await {
-            Ok(Moved::Yes) => Ok(()),
+    pub async fn checkpoint(&self, held: &Lease, to: &Position) -> Result<Lease, LeaseTableError> {
+        let now = Timestamp::now();
+        let moved = Lease { checkpoint: to.clone(), updated: now, ..held.clone() };
+        let (from, to) = (held.clone(), moved.clone());
+        let written = self.state.call(move |connection| advance(connection, &from, &to));
+        let shard = held.shard.clone();
+        match written.await {
+            Ok(Moved::Yes) => Ok(moved),
             Ok(Moved::Ended) => Err(LeaseTableError::Ended { shard }),
             Ok(Moved::Missing) => Err(LeaseTableError::Missing { shard }),
+            Ok(Moved::Taken) => Err(LeaseTableError::Taken { shard }),
             Err(source) => Err(LeaseTableError::Checkpoint { shard, source }),
         }
     }
@@ -302,27 +301,26 @@ enum Moved {
     Yes,
     Ended,
     Missing,
+    Taken,
 }
 
-fn advance(
-    connection: &mut Connection,
-    lease: (&StreamKey, &ShardId),
-    to: &Position,
-) -> rusqlite::Result<Moved> {
-    let (stream, shard) = lease;
+fn advance(connection: &mut Connection, from: &Lease, to: &Lease) -> rusqlite::Result<Moved> {
+    let (stream, shard) = (from.stream.as_str(), from.shard.as_str());
     let transaction = connection.transaction()?;
-    let sql = "SELECT checkpoint FROM leases WHERE stream = ?1 AND shard = ?2";
-    let found: Option<String> = transaction
+    let sql = "SELECT checkpoint, updated FROM leases WHERE stream = ?1 AND shard = ?2";
+    let found: Option<(String, i64)> = transaction
         .prepare_cached(sql)?
-        .query_row([stream.as_str(), shard.as_str()], |row| row.get(0))
+        .query_row([stream, shard], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some(found) = found else { return Ok(Moved::Missing) };
-    if found == Position::ShardEnd.to_string() {
-        return Ok(if *to == Position::ShardEnd { Moved::Yes } else { Moved::Ended });
+    let Some((checkpoint, updated)) = found else { return Ok(Moved::Missing) };
+    if checkpoint == Position::ShardEnd.to_string() {
+        return Ok(if to.checkpoint == Position::ShardEnd { Moved::Yes } else { Moved::Ended });
+    }
+    if (checkpoint, updated) != (from.checkpoint.to_string(), from.updated.0) {
+        return Ok(Moved::Taken);
     }
     let sql = "UPDATE leases SET checkpoint = ?3, updated = ?4 WHERE stream = ?1 AND shard = ?2";
-    let (to, now) = (to.to_string(), Timestamp::now().0);
-    let values = params![stream.as_str(), shard.as_str(), to, now];
+    let values = params![stream, shard, to.checkpoint.to_string(), to.updated.0];
     transaction.prepare_cached(sql)?.execute(values)?;
     transaction.commit()?;
     Ok(Moved::Yes)
@@ -366,7 +364,7 @@ mod tests {
         let lease = lease("shardId-000000000001", Position::TrimHorizon);
         table.create(&lease).await.unwrap();
         let to = Position::After(SequenceNumber::new(&"9".repeat(129)));
-        table.checkpoint(&lease.stream, &lease.shard, &to).await.unwrap();
+        table.checkpoint(&lease, &to).await.unwrap();
 
         let copy = copy_as_if_killed(&folder);
         let table = LeaseTable::new(State::open(&config(copy.path()), Access::Daemon).unwrap());
@@ -382,9 +380,9 @@ mod tests {
         let lease = lease("shardId-000000000001", Position::TrimHorizon);
         table.create(&lease).await.unwrap();
         for _ in 0..2 {
-            table.checkpoint(&lease.stream, &lease.shard, &Position::ShardEnd).await.unwrap();
+            table.checkpoint(&lease, &Position::ShardEnd).await.unwrap();
         }
-        let back = table.checkpoint(&lease.stream, &lease.shard, &Position::TrimHorizon).await;
+        let back = table.checkpoint(&lease, &Position::TrimHorizon).await;
         assert!(matches!(back, Err(LeaseTableError::Ended { .. })));
         assert_eq!(table.list(&stream()).await.unwrap()[0].checkpoint, Position::ShardEnd);
     }
@@ -397,8 +395,30 @@ mod tests {
         table.create(&lease).await.unwrap();
         table.remove(&lease.stream, &lease.shard).await.unwrap();
         table.remove(&lease.stream, &lease.shard).await.unwrap();
-        let lost = table.checkpoint(&lease.stream, &lease.shard, &Position::ShardEnd).await;
+        let lost = table.checkpoint(&lease, &Position::ShardEnd).await;
         assert!(matches!(lost, Err(LeaseTableError::Missing { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_made_again_or_moved_takes_no_checkpoint_of_who_had_it_before() {
+        let (_folder, state) = state();
+        let table = LeaseTable::new(state);
+        let to = |digits| Position::After(SequenceNumber::new(digits));
+        let first = lease("shardId-000000000001", Position::TrimHorizon);
+        table.create(&first).await.unwrap();
+        let held = table.checkpoint(&first, &to("7")).await.unwrap();
+        let late = table.checkpoint(&first, &to("3")).await;
+        assert!(matches!(late, Err(LeaseTableError::Taken { .. })));
+
+        table.remove(&first.stream, &first.shard).await.unwrap();
+        let again = Lease { updated: Timestamp(first.updated.0 + 1), ..first.clone() };
+        table.create(&again).await.unwrap();
+        for old in [&held, &first] {
+            let lost = table.checkpoint(old, &to("9")).await;
+            assert!(matches!(lost, Err(LeaseTableError::Taken { .. })));
+        }
+        let moved = table.checkpoint(&again, &to("5")).await.unwrap();
+        assert_eq!(table.list(&stream()).await.unwrap(), [moved]);
     }
 
     #[tokio::test]

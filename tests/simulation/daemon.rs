@@ -1,5 +1,7 @@
 //! Runs the daemons of one history, one after the other, each on a runtime of its own.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +9,19 @@ use std::time::Duration;
 use logweir::app::{App, Encoders, Outcome, Outside};
 use logweir::config::{Config, DestinationConfig};
 use logweir::dead_letter::requests::{Order, Requests};
-use logweir::event::{DestinationId, ShardId, StreamKey};
-use logweir::lease::LeaseTable;
 use logweir::shutdown::Shutdown;
 use logweir::state::State;
 use logweir::units::{ByteSize, Period};
 
 use crate::cluster;
+use crate::counts;
 use crate::disk::SimulatedDisk;
-use crate::history::{End, Fault, Happening};
+use crate::history::{End, Fault, Happening, Theme};
+use crate::payload::LONGEST;
 use crate::stream;
-use crate::world::Shared;
+use crate::told::Listener;
+use crate::watch::Watch;
+use crate::world::{Line, MIN_FAULTS, MIN_STEPS, Shared, World};
 
 /// After faults have ended, everything must be done by then.
 const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -62,48 +66,69 @@ to = ["search"]
 index = "other-%Y.%m.%d"
 "#;
 
+/// Destinations of each route.
+const FAN_OUT: [u64; 5] = [2, 1, 1, 0, 1];
+
 thread_local! {
+    /// What a task of this history panicked with.
+    pub(crate) static PANICKED: RefCell<Option<String>> = const { RefCell::new(None) };
     static PARSED: Config = Config::parse("simulated", CONFIG, |_| None).unwrap();
 }
 
 /// What came of a history.
+#[derive(Default)]
 pub(crate) struct History {
     pub(crate) steps: u64,
+    pub(crate) faults: u64,
     pub(crate) hash: u64,
-    pub(crate) counts: BTreeMap<String, u64>,
+    pub(crate) counts: BTreeMap<Cow<'static, str>, u64>,
     pub(crate) violation: Option<String>,
-    pub(crate) trace: Vec<String>,
+    pub(crate) trace: Vec<Line>,
 }
 
 /// Lives through the history of a seed.
 pub(crate) fn live(seed: u64) -> History {
+    PANICKED.take();
+    let listener = Listener::default();
+    let _listening = tracing::subscriber::set_default(listener.clone());
     let world = Shared::new(seed);
     let disk = Arc::new(SimulatedDisk::new(&world));
     let mut life = 0;
-    while !run(&world, &disk, seed.wrapping_mul(1_000).wrapping_add(life)) {
+    while !run(&world, &disk, (seed.wrapping_mul(1_000), life)) {
         life += 1;
     }
     let mut world = world.lock();
     if world.violation.is_none() {
         disk.with(|connection| world.check_end(connection));
     }
+    let told = std::mem::take(&mut *listener.0.lock().unwrap());
+    told.counts.into_iter().for_each(|(what, count)| world.add(what, count));
+    if let Some(panic) = PANICKED.take() {
+        world.violation = Some(format!("panicked: {panic}"));
+    } else if let Some(bug) = told.bug {
+        world.violated(format!("told of a bug: {bug}"));
+    } else if world.violation.is_none() && (world.steps < MIN_STEPS || world.faults < MIN_FAULTS) {
+        let (steps, faults) = (world.steps, world.faults);
+        world.violated(format!("a history of {steps} steps and {faults} faults is none"));
+    }
     History {
         steps: world.steps,
+        faults: world.faults,
         hash: world.hash,
         counts: std::mem::take(&mut world.counts),
         violation: world.violation.clone(),
-        trace: world.trace.iter().cloned().collect(),
+        trace: world.trace.iter().copied().collect(),
     }
 }
 
 /// One daemon; whether it was the last.
-fn run(world: &Arc<Shared>, disk: &Arc<SimulatedDisk>, seed: u64) -> bool {
-    fastrand::seed(seed);
+fn run(world: &Arc<Shared>, disk: &Arc<SimulatedDisk>, (seed, life): (u64, u64)) -> bool {
+    fastrand::seed(seed.wrapping_add(life));
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
     let is_last = runtime.block_on(async {
-        let later = world.lock().rng.u64(..30);
-        world.begin(Duration::from_secs(later));
+        let later = down_time(&mut world.lock(), life);
+        world.begin(later);
         let is_last = daemon(world, disk).await;
         world.end();
         is_last
@@ -112,11 +137,24 @@ fn run(world: &Arc<Shared>, disk: &Arc<SimulatedDisk>, seed: u64) -> bool {
     is_last || world.lock().violation.is_some()
 }
 
+/// How long no daemon has run before this one.
+fn down_time(world: &mut World, life: u64) -> Duration {
+    world.forget_told();
+    let seconds = Duration::from_secs(world.rng.u64(..30));
+    if life != 1 || world.is_quiet || !world.plan.expires {
+        return seconds;
+    }
+    let later = stream::RETENTION + Duration::from_secs(86_400);
+    world.postpone(later);
+    world.expire();
+    world.happened(Fault::Expired);
+    later
+}
+
 async fn daemon(world: &Arc<Shared>, disk: &Arc<SimulatedDisk>) -> bool {
     let shutdown = Shutdown::default();
     let end = prepare(world);
-    let disk: Arc<SimulatedDisk> = Arc::clone(disk);
-    let state = State::on(disk).unwrap();
+    let state = State::on(Arc::<SimulatedDisk>::clone(disk)).unwrap();
     let outside = Outside {
         state: state.clone(),
         connect: stream::connect(world),
@@ -125,52 +163,55 @@ async fn daemon(world: &Arc<Shared>, disk: &Arc<SimulatedDisk>) -> bool {
         listener: None,
     };
     let app = App::start_in(config(world, end), shutdown.clone(), outside).unwrap();
+    let registry = app.view().registry.clone();
     let ledger = Arc::clone(&app.view().ledger);
-    world.lock().probe = Some((Arc::clone(&ledger), app.memory().clone()));
-    let directed = direct(world, &state, (end, &shutdown));
+    let document = if world.lock().plan.theme == Theme::Heavy { LONGEST + 4_096 } else { 0 };
+    world.lock().watch = Some(Watch::new(ledger, app.memory().clone(), &FAN_OUT, document));
+    let directed = direct(world, (&state, disk), (end, &shutdown));
     let living = async { tokio::join!(app.finish(), directed) };
     let ended = tokio::select! {
         biased;
         () = world.stop.notified() => None,
         (outcome, is_last) = living => Some((outcome, is_last)),
     };
+    let retries = counts::retries(&registry.gather());
     let mut world = world.lock();
-    world.check_daemon();
-    for (name, count) in fates(&ledger.snapshot()) {
-        world.add(&name, count);
-    }
+    world.look_at_daemon();
+    let watch = world.watch.take().unwrap();
+    let fates = counts::fates(&watch.accounts());
+    fates.into_iter().chain(retries).for_each(|(what, count)| world.add(what, count));
     let Some((outcome, is_last)) = ended else { return false };
-    if outcome == Outcome::Drained {
-        let accounts = ledger.snapshot();
-        if let Some(to) = (0..2).find(|to| accounts.in_flight(DestinationId(*to)) > 0) {
-            world.violated(format!("drained with events in flight to {to}"));
+    match (outcome, watch.look_at_end()) {
+        (Outcome::Drained, Err(what)) => world.violated(what),
+        (Outcome::CutShort, _) if is_last => {
+            world.violated("the last drain was cut short".to_owned());
         }
+        (Outcome::Drained | Outcome::CutShort, _) => {}
     }
-    world.count(match outcome {
+    world.happened(match outcome {
         Outcome::Drained => Fault::Drain,
         Outcome::CutShort => Fault::CutShort,
     });
-    if is_last && outcome == Outcome::CutShort {
-        world.violated("the last drain was cut short".to_owned());
-    }
     is_last
 }
 
 /// How this daemon is to end; none for the last one.
 fn prepare(world: &Shared) -> Option<End> {
     let mut world = world.lock();
-    let end = if world.is_quiet { None } else { world.plan.ends.pop_front() };
-    if let Some(End::Crash(step)) = end {
-        world.crash_at = Some(world.steps + step);
+    world.end = if world.is_quiet { None } else { world.plan.ends.pop_front() };
+    match world.end {
+        Some(End::Crash(step)) => world.crash_at = Some(world.steps + step),
+        Some(End::CrashInReplay(_)) => world.asked.push_back(Happening::Replay),
+        Some(End::Term(..)) | None => {}
     }
-    end
+    world.end
 }
 
 fn config(world: &Shared, end: Option<End>) -> Config {
     let world = world.lock();
     let mut config = PARSED.with(Config::clone);
     config.memory.body = ByteSize(world.plan.body);
-    config.memory.fetch = ByteSize(4 << 20);
+    config.memory.fetch = ByteSize(2 << 20);
     let is_hurried = matches!(end, Some(End::Term(_, false)));
     config.shutdown.deadline = Period(Duration::from_secs(if is_hurried { 1 } else { 1_200 }));
     if end.is_some() {
@@ -184,8 +225,12 @@ fn config(world: &Shared, end: Option<End>) -> Config {
     config
 }
 
-/// Asks for replays, deletes leases, and stops the daemon when it is time; whether for good.
-async fn direct(world: &Arc<Shared>, state: &State, (end, stop): (Option<End>, &Shutdown)) -> bool {
+/// Asks for replays, takes leases away, and stops the daemon when it is time; whether for good.
+async fn direct(
+    world: &Arc<Shared>,
+    (state, disk): (&State, &SimulatedDisk),
+    (end, stop): (Option<End>, &Shutdown),
+) -> bool {
     let began = world.lock().now();
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -195,28 +240,29 @@ async fn direct(world: &Arc<Shared>, state: &State, (end, stop): (Option<End>, &
         };
         match asked {
             Some(Happening::Replay) => ask_for_replay(world, state).await,
-            Some(Happening::LoseLease) => lose_lease(world, state).await,
+            Some(Happening::LoseLease) => lose_lease(world, disk, Fault::LeaseLost),
+            Some(Happening::TakeLease) => lose_lease(world, disk, Fault::LeaseTaken),
             _ => {}
         }
-        let (is_complete, quiet) = {
+        let (is_complete, is_quiet, quiet) = {
             let world = world.lock();
-            (world.is_complete(), world.plan.quiet)
+            (world.is_complete(), world.is_quiet, world.plan.quiet)
         };
         let is_term = match end {
             Some(End::Term(after, _)) => now >= began + after,
             // It is to die, and lives on when it is quiet before: with its limits it may never end.
-            Some(End::Crash(_)) => now >= quiet,
+            Some(End::Crash(_) | End::CrashInReplay(_)) => is_quiet,
             None => false,
         };
         if is_term {
-            stop_now(world, stop, now >= quiet);
+            stop_now(world, stop, is_quiet);
             return false;
         }
         if end.is_none() && is_complete {
             stop.drain();
             return true;
         }
-        if now > quiet + PATIENCE {
+        if is_quiet && now > quiet + PATIENCE {
             world.lock().violated("no progress long after the faults have ended".to_owned());
             world.stop.notify_one();
         }
@@ -231,34 +277,26 @@ fn stop_now(world: &Shared, stop: &Shutdown, is_quiet: bool) {
 
 async fn ask_for_replay(world: &Shared, state: &State) {
     if Requests::new(state.clone()).ask(&Order::default()).await.is_ok() {
-        world.lock().count(Fault::Replay);
+        world.lock().happened(Fault::Replay);
     }
 }
 
-async fn lose_lease(world: &Shared, state: &State) {
-    let shard = {
-        let mut world = world.lock();
-        let shards = world.stream.shards.len();
-        let at = world.rng.usize(..shards);
-        let shard = world.stream.shards[at].id.clone();
-        world.oracle.deleted.insert(shard.clone());
-        shard
-    };
-    let leases = LeaseTable::new(state.clone());
-    if leases.remove(&StreamKey::new(stream::KEY), &ShardId::new(&shard)).await.is_ok() {
-        world.lock().count(Fault::LeaseLost);
+/// Somebody else deletes a lease, or moves it to a record that was read long ago.
+fn lose_lease(world: &Shared, disk: &SimulatedDisk, how: Fault) {
+    let mut world = world.lock();
+    let leased = world.leased();
+    if leased.is_empty() {
+        return;
     }
-}
-
-fn fates(accounts: &logweir::telemetry::ledger::Accounts) -> Vec<(String, u64)> {
-    let mut all = vec![("fate: read".to_owned(), accounts.events_read)];
-    all.extend(accounts.delivered.iter().map(|((_, how), n)| (format!("fate: {how}"), *n)));
-    let lettered = accounts.dead_lettered.iter();
-    all.extend(lettered.map(|((_, why), n)| (format!("fate: letter, {why}"), *n)));
-    let undecodable = accounts.records_undecodable.values().sum();
-    all.push(("fate: letter, undecodable".to_owned(), undecodable));
-    all.push(("fate: filtered".to_owned(), accounts.filtered.values().sum()));
-    all.push(("fate: abandoned".to_owned(), accounts.abandoned.values().sum()));
-    all.extend(accounts.replayed.iter().map(|((_, how), n)| (format!("replayed: {how}"), *n)));
-    all
+    let (shard, read) = leased[world.rng.usize(..leased.len())].clone();
+    let to = (how == Fault::LeaseTaken).then(|| world.earlier(&shard, read));
+    disk.with(|connection| match &to {
+        Some(to) => {
+            let sql = "UPDATE leases SET checkpoint = ?1, updated = updated + 1 WHERE shard = ?2";
+            connection.execute(sql, [to, &shard]).unwrap()
+        }
+        None => connection.execute("DELETE FROM leases WHERE shard = ?1", [&shard]).unwrap(),
+    });
+    world.lose_lease(&shard, to);
+    world.happened(how);
 }

@@ -48,10 +48,11 @@ impl Disk for SimulatedDisk {
     }
 
     fn work(&self, durability: Durability, work: Work<'_>) -> rusqlite::Result<()> {
-        let begun = self.world.try_step(
-            || format!("work on the state ({durability:?})"),
-            |world| world.hits(Fault::DiskFull, |_| true),
-        );
+        let what = match durability {
+            Durability::Normal => "work on the state",
+            Durability::Full => "durable work on the state",
+        };
+        let begun = self.world.try_step((what, 0), |world| world.hits(Fault::DiskFull, |_| true));
         if begun != Some(false) {
             return Err(full());
         }
@@ -63,7 +64,7 @@ impl Disk for SimulatedDisk {
         }
         // It is there even if the daemon dies before it hears so.
         self.world.lock().check_state(&connection);
-        self.world.try_step(|| "committed".to_owned(), |_| ()).ok_or_else(full)
+        self.world.try_step(("committed", 0), |_| ()).ok_or_else(full)
     }
 
     fn set_up(&self, work: Work<'_>) -> rusqlite::Result<()> {

@@ -1,6 +1,7 @@
-//! Kinesis: shards with records of known events, their splits and merges, and calls that fail.
+//! Kinesis: shards with records, their splits and merges, and calls that fail.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,22 +12,27 @@ use logweir::kinesis::{
 };
 use logweir::lease::Position;
 
-use crate::history::Fault;
+use crate::history::{Fault, Theme};
 use crate::world::{Shared, World};
 
 /// The name, ARN and creation time of the stream.
 pub(crate) const KEY: &str = "s arn:aws:kinesis:eu-west-1:111122223333:stream/s 1";
 
-const DIGITS: &str = "4966480000000000000000000000000000000000000000";
+/// Bytes of payload in one page, unless it is of one record: as in Kinesis' 10 MiB of the default
+/// budget, with what decoding takes it is less than half of what this daemon may fetch.
+const PAGE: usize = 350_000;
 
-/// What a route sends where: log group, route's clusters.
-const GROUPS: [(&str, &[usize]); 5] =
-    [("both/x", &[0, 1]), ("app/x", &[0]), ("soc/x", &[1]), ("noise/x", &[]), ("other", &[0])];
+/// How long records are kept.
+pub(crate) const RETENTION: Duration = Duration::from_secs(7 * 86_400);
+
+const DIGITS: &str = "4966480000000000000000000000000000000000000000";
 
 pub(crate) struct Stream {
     pub(crate) shards: Vec<Shard>,
     pub(crate) records: Vec<Record>,
     pub(crate) events: Vec<Event>,
+    /// Bytes of payloads that daemons were given and have not let go of.
+    handed_out: Arc<AtomicUsize>,
 }
 
 pub(crate) struct Shard {
@@ -35,13 +41,23 @@ pub(crate) struct Shard {
     /// By their places among all records.
     pub(crate) records: Vec<usize>,
     pub(crate) is_closed: bool,
+    /// Records that the stream does not hold any more.
+    pub(crate) trimmed: usize,
+    /// Whether all of it has expired.
+    pub(crate) is_gone: bool,
+    /// How often somebody began to read it.
+    pub(crate) readers: u64,
 }
 
 pub(crate) struct Record {
-    payload: Bytes,
-    arrival: Timestamp,
+    pub(crate) payload: Bytes,
+    pub(crate) arrival: Timestamp,
     pub(crate) is_decodable: bool,
+    /// Those of a KPL aggregate.
+    pub(crate) user_records: u32,
     pub(crate) events: Vec<usize>,
+    /// Whether it was in the stream for longer than the retention.
+    pub(crate) is_expired: bool,
 }
 
 pub(crate) struct Event {
@@ -52,72 +68,88 @@ pub(crate) struct Event {
 
 impl Stream {
     pub(crate) fn new(shards: usize) -> Self {
-        let mut stream = Self { shards: Vec::new(), records: Vec::new(), events: Vec::new() };
+        let mut stream = Self {
+            shards: Vec::new(),
+            records: Vec::new(),
+            events: Vec::new(),
+            handed_out: Arc::default(),
+        };
         (0..shards).for_each(|_| stream.open(Vec::new()));
         stream
     }
 
     fn open(&mut self, parents: Vec<usize>) {
-        let id = format!("shardId-{:012}", self.shards.len());
-        self.shards.push(Shard { id, parents, records: Vec::new(), is_closed: false });
+        self.shards.push(Shard {
+            id: format!("shardId-{:012}", self.shards.len()),
+            parents,
+            records: Vec::new(),
+            is_closed: false,
+            trimmed: 0,
+            is_gone: false,
+            readers: 0,
+        });
+    }
+
+    /// Bytes of payloads that the daemon holds.
+    pub(crate) fn handed_out(&self) -> usize {
+        self.handed_out.load(Ordering::Relaxed)
     }
 
     fn open_shards(&self) -> Vec<usize> {
         (0..self.shards.len()).filter(|shard| !self.shards[*shard].is_closed).collect()
     }
+}
 
-    /// The checkpoint at which everything of a shard is read.
-    pub(crate) fn end(&self, shard: &Shard) -> Option<String> {
-        if shard.is_closed {
-            return Some("SHARD_END".to_owned());
-        }
-        shard.records.last().map(|record| number(*record))
+/// A payload in the daemon's hands.
+struct HandedOut {
+    payload: Bytes,
+    all: Arc<AtomicUsize>,
+}
+
+impl HandedOut {
+    fn payload(record: &Record, all: &Arc<AtomicUsize>) -> Bytes {
+        all.fetch_add(record.payload.len(), Ordering::Relaxed);
+        Bytes::from_owner(Self { payload: record.payload.clone(), all: Arc::clone(all) })
     }
 }
 
-/// The sequence number of a record; of a checkpoint, its record.
+impl AsRef<[u8]> for HandedOut {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+impl Drop for HandedOut {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.payload.len(), Ordering::Relaxed);
+    }
+}
+
+/// The sequence number of a record, and with it the checkpoint behind it.
 fn number(record: usize) -> String {
     format!("{DIGITS}{record:010}")
 }
 
-pub(crate) fn record_of(checkpoint: &str) -> Option<usize> {
-    checkpoint.split('/').next()?.strip_prefix(DIGITS)?.parse().ok()
+/// The record that a checkpoint names, and the user record of it.
+pub(crate) fn place_of(checkpoint: &str) -> Option<(usize, Option<u32>)> {
+    let (number, within) = match checkpoint.split_once('/') {
+        Some((number, within)) => (number, Some(within.parse().ok()?)),
+        None => (checkpoint, None),
+    };
+    Some((number.strip_prefix(DIGITS)?.parse().ok()?, within))
+}
+
+fn record_of(number: &SequenceNumber) -> usize {
+    place_of(number.as_str()).unwrap().0
 }
 
 impl World {
     pub(crate) fn put(&mut self) {
         let open = self.stream.open_shards();
         let shard = *self.rng.choice(&open).unwrap();
-        let now = Timestamp::now();
-        let (mut events, mut is_decodable) = (Vec::new(), true);
-        let payload = match self.rng.u8(..20) {
-            0 => {
-                is_decodable = false;
-                format!("garbage {}", self.stream.records.len())
-            }
-            1 => r#"{"messageType":"CONTROL_MESSAGE","owner":"CloudwatchLogs","logGroup":"","logStream":"","subscriptionFilters":[],"logEvents":[{"id":"","timestamp":1,"message":"CWL CONTROL MESSAGE"}]}"#.to_owned(),
-            _ => {
-                let (group, to) = GROUPS[self.rng.usize(..GROUPS.len())];
-                let mut log = Vec::new();
-                for _ in 0..self.rng.usize(1..9) {
-                    let event = self.stream.events.len();
-                    events.push(event);
-                    let is_refused = self.rng.u64(..100) < self.plan.refused_percent;
-                    let is_poison = self.rng.u8(..60) == 0;
-                    self.stream.events.push(Event { to, is_refused, is_poison });
-                    // Most have an id by CloudWatch Logs, for others one is made.
-                    let id = if event.is_multiple_of(7) { format!("e{event}") } else { format!("{event:056}") };
-                    let time = now.0 - self.rng.i64(0..2) * 86_400_000;
-                    let long = if event.is_multiple_of(9) { "x".repeat(1500) } else { String::new() };
-                    log.push(format!(r#"{{"id":"{id}","timestamp":{time},"message":"event {event} {long}"}}"#));
-                }
-                let log = log.join(",");
-                format!(r#"{{"messageType":"DATA_MESSAGE","owner":"111122223333","logGroup":"{group}","logStream":"s","subscriptionFilters":["f"],"logEvents":[{log}]}}"#)
-            }
-        };
+        let record = self.record();
         self.stream.shards[shard].records.push(self.stream.records.len());
-        let payload = Bytes::from(payload);
-        self.stream.records.push(Record { payload, arrival: now, is_decodable, events });
+        self.stream.records.push(record);
     }
 
     pub(crate) fn split(&mut self) {
@@ -126,7 +158,7 @@ impl World {
         self.stream.shards[shard].is_closed = true;
         self.stream.open(vec![shard]);
         self.stream.open(vec![shard]);
-        self.count(Fault::Split);
+        self.happened(Fault::Split);
     }
 
     pub(crate) fn merge(&mut self) {
@@ -136,7 +168,21 @@ impl World {
             self.stream.shards[shard].is_closed = true;
         }
         self.stream.open(vec![one, other]);
-        self.count(Fault::Merge);
+        self.happened(Fault::Merge);
+    }
+
+    /// A checkpoint of a shard that is no later than so many records, in the words of the lease table;
+    /// some are in the middle of an aggregate.
+    pub(crate) fn earlier(&mut self, id: &str, records: usize) -> String {
+        let shard = self.stream.shards.iter().find(|shard| shard.id == id).unwrap();
+        let at = self.rng.usize(..=records);
+        let Some(last) = at.checked_sub(1).map(|at| shard.records[at]) else {
+            return "TRIM_HORIZON".to_owned();
+        };
+        match self.stream.records[last].user_records {
+            0 => number(last),
+            of => format!("{}/{}", number(last), self.rng.u32(..of)),
+        }
     }
 
     fn kinesis_fault(&mut self) -> Option<(FailureReason, Duration)> {
@@ -153,7 +199,11 @@ impl World {
 
     fn latency(&mut self) -> Duration {
         let is_slow = self.hits(Fault::SlowKinesis, |_| true);
-        Duration::from_millis(if is_slow {
+        // What takes long is seen as well with fewer calls.
+        let is_long = matches!(self.plan.theme, Theme::Poison | Theme::ReadOnly) && !self.is_quiet;
+        Duration::from_millis(if is_long {
+            self.rng.u64(5_000..15_000)
+        } else if is_slow {
             self.rng.u64(2_000..15_000)
         } else {
             self.rng.u64(5..150)
@@ -165,7 +215,6 @@ struct Simulated(Arc<Shared>);
 
 struct SimulatedShard {
     world: Arc<Shared>,
-    id: ShardId,
     shard: usize,
     admission: Admission,
 }
@@ -179,10 +228,9 @@ pub(crate) fn connect(world: &Arc<Shared>) -> Connect {
     })
 }
 
-async fn call(world: &Shared, action: &'static str, of: &str) -> Result<(), CallError> {
-    let (wait, fault) = world
-        .step(|| format!("{action} {of}"), |world| (world.latency(), world.kinesis_fault()))
-        .await;
+async fn call(world: &Shared, action: &'static str, of: u64) -> Result<(), CallError> {
+    let (wait, fault) =
+        world.step((action, of), |world| (world.latency(), world.kinesis_fault())).await;
     tokio::time::sleep(wait).await;
     let Some((reason, wait)) = fault else { return Ok(()) };
     tokio::time::sleep(wait).await;
@@ -196,19 +244,20 @@ impl StreamCalls for Simulated {
 
     fn describe(&self) -> Call<'_, StreamFacts> {
         Box::pin(async {
-            call(&self.0, "DescribeStreamSummary", "").await?;
+            call(&self.0, "DescribeStreamSummary", 0).await?;
             let key_prefix = KEY.trim_end_matches('1').to_owned();
-            let retention = Duration::from_secs(7 * 86_400);
+            let retention = RETENTION;
             Ok(StreamFacts { key: StreamKey::new(KEY), key_prefix, retention })
         })
     }
 
     fn shards(&self) -> Call<'_, Vec<ListedShard>> {
         Box::pin(async {
-            call(&self.0, "ListShards", "").await?;
+            call(&self.0, "ListShards", 0).await?;
             let world = self.0.lock();
             let shards = &world.stream.shards;
-            let listed = shards.iter().map(|shard| ListedShard {
+            let there = shards.iter().filter(|shard| !shard.is_gone);
+            let listed = there.map(|shard| ListedShard {
                 id: ShardId::new(&shard.id),
                 parents: shard.parents.iter().map(|at| ShardId::new(&shards[*at].id)).collect(),
             });
@@ -218,9 +267,10 @@ impl StreamCalls for Simulated {
 
     fn shard(&self, id: ShardId, admission: Admission) -> Box<dyn ShardCalls> {
         let world = Arc::clone(&self.0);
-        let shards = &world.lock().stream.shards;
+        let shards = &mut world.lock().stream.shards;
         let shard = shards.iter().position(|shard| shard.id == id.as_str()).unwrap();
-        Box::new(SimulatedShard { world: Arc::clone(&self.0), id, shard, admission })
+        shards[shard].readers += 1;
+        Box::new(SimulatedShard { world: Arc::clone(&self.0), shard, admission })
     }
 }
 
@@ -231,12 +281,12 @@ impl ShardCalls for SimulatedShard {
 
     fn iterator<'a>(&'a self, position: &'a Position) -> Call<'a, String> {
         Box::pin(async move {
-            call(&self.world, "GetShardIterator", &format!("{} {position}", self.id)).await?;
+            call(&self.world, "GetShardIterator of shard", self.shard as u64).await?;
             let world = self.world.lock();
             let records = &world.stream.shards[self.shard].records;
             let from = match position {
-                Position::After(number) => record_of(number.as_str()).unwrap() + 1,
-                Position::Within(number, _) => record_of(number.as_str()).unwrap(),
+                Position::After(number) => record_of(number) + 1,
+                Position::Within(number, _) => record_of(number),
                 Position::TrimHorizon | Position::At(_) | Position::ShardEnd => 0,
             };
             Ok(records.partition_point(|record| *record < from).to_string())
@@ -245,51 +295,66 @@ impl ShardCalls for SimulatedShard {
 
     fn page<'a>(&'a self, iterator: &'a str, limit: i32) -> Call<'a, Page> {
         Box::pin(async move {
-            const ACTION: &str = "GetRecords";
             drop(self.admission.take());
-            let at = format!("{} from {iterator}", self.id);
-            call(&self.world, ACTION, &at).await?;
+            let shard = self.shard as u64;
+            call(&self.world, "GetRecords of shard", shard).await?;
             let from: usize = iterator.parse().unwrap();
-            let found = self.world.step(
-                || format!("page of {at}"),
-                |world| {
-                    if world.hits(Fault::ExpiredIterator, |_| true) {
-                        return None;
-                    }
-                    let is_empty = world.hits(Fault::EmptyPage, |_| true);
-                    Some(self.records(world, from, if is_empty { 0 } else { limit }))
-                },
-            );
-            let Some((records, next, behind)) = found.await else {
-                return Err(CallError::played(ACTION, FailureReason::ExpiredIterator));
+            let found = self.world.step(("a page of shard", shard), |world| {
+                if world.hits(Fault::ExpiredIterator, |_| true) {
+                    return None;
+                }
+                let is_empty = world.hits(Fault::EmptyPage, |_| true);
+                Some(self.range(world, from, if is_empty { 0 } else { limit }))
+            });
+            let Some((from, to)) = found.await else {
+                return Err(CallError::played("GetRecords", FailureReason::ExpiredIterator));
             };
-            let length = records.iter().map(|record| record.payload.len() * 4 / 3 + 200).sum();
+            let length = self.length(&self.world.lock(), (from, to));
             self.admission.admit(Some(length)).await;
-            Ok(Page { records, permit: self.admission.take(), next, behind })
+            Ok(self.read(&self.world.lock(), (from, to)))
         })
     }
 }
 
 impl SimulatedShard {
-    fn records(
-        &self,
-        world: &World,
-        from: usize,
-        limit: i32,
-    ) -> (Vec<FetchedRecord>, Option<String>, Duration) {
+    /// The records of a page that begins there.
+    fn range(&self, world: &World, from: usize, limit: i32) -> (usize, usize) {
         let shard = &world.stream.shards[self.shard];
-        let to = shard.records.len().min(from + usize::try_from(limit).unwrap());
+        let from = from.max(shard.trimmed);
+        let (mut to, mut length) = (from, 0);
+        while to < shard.records.len() && to - from < usize::try_from(limit).unwrap() {
+            length += world.stream.records[shard.records[to]].payload.len();
+            if length > PAGE && to > from {
+                break;
+            }
+            to += 1;
+        }
+        (from, to)
+    }
+
+    /// Bytes of the answer with these records.
+    fn length(&self, world: &World, (from, to): (usize, usize)) -> usize {
+        let records = &world.stream.shards[self.shard].records[from..to];
+        let lengths = records.iter().map(|at| world.stream.records[*at].payload.len());
+        lengths.map(|length| length * 4 / 3 + 200).sum()
+    }
+
+    fn read(&self, world: &World, (from, to): (usize, usize)) -> Page {
+        let shard = &world.stream.shards[self.shard];
         let records = shard.records[from..to].iter().map(|at| {
             let record = &world.stream.records[*at];
-            let sequence_number = SequenceNumber::new(&number(*at));
             FetchedRecord {
-                payload: record.payload.clone(),
-                sequence_number,
+                payload: HandedOut::payload(record, &world.stream.handed_out),
+                sequence_number: SequenceNumber::new(&number(*at)),
                 arrival: record.arrival,
             }
         });
         let is_end = to == shard.records.len();
-        let behind = if is_end { Duration::ZERO } else { Duration::from_secs(1) };
-        (records.collect(), (!(is_end && shard.is_closed)).then(|| to.to_string()), behind)
+        Page {
+            records: records.collect(),
+            permit: self.admission.take(),
+            next: (!(is_end && shard.is_closed)).then(|| to.to_string()),
+            behind: if is_end { Duration::ZERO } else { Duration::from_secs(1) },
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Everything outside the daemons of one history: one plain state, its time, its trace.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,19 +8,28 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fastrand::Rng;
-use logweir::app::Memory;
-use logweir::event::{RouteId, Timestamp};
-use logweir::telemetry::ledger::Ledger;
+use futures_util::FutureExt as _;
+use logweir::event::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
-use crate::history::{Fault, Happening, Plan};
+use crate::history::{End, Episode, Fault, Happening, Plan, episode};
 use crate::oracle::Oracle;
 use crate::stream::Stream;
+use crate::watch::Watch;
 
 /// 2027-01-15, in the middle of a day.
 const BEGIN: i64 = 1_800_014_400_000;
+
+/// Steps that a history has at least …
+pub(crate) const MIN_STEPS: u64 = 500;
+
+/// … and faults that have hit something.
+pub(crate) const MIN_FAULTS: u64 = 5;
+
+/// Ten times what the longest takes: a daemon that makes more does not end.
+const MAX_STEPS: u64 = 200_000;
 
 const TRACE: usize = 60;
 
@@ -35,23 +45,36 @@ pub(crate) struct Shared {
     wall: AtomicI64,
 }
 
+/// When, what, and a number that belongs to it.
+pub(crate) type Line = (Duration, &'static str, u64);
+
 pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) plan: Plan,
     pub(crate) stream: Stream,
     pub(crate) clusters: [Cluster; 2],
     pub(crate) oracle: Oracle,
-    pub(crate) counts: BTreeMap<String, u64>,
+    pub(crate) counts: BTreeMap<Cow<'static, str>, u64>,
     /// What the driver is to carry out.
     pub(crate) asked: VecDeque<Happening>,
     pub(crate) is_quiet: bool,
     pub(crate) is_mended: bool,
-    pub(crate) probe: Option<(Arc<Ledger>, Memory)>,
+    pub(crate) watch: Option<Watch>,
     pub(crate) violation: Option<String>,
     pub(crate) crashed: bool,
     pub(crate) crash_at: Option<u64>,
+    /// How this daemon is to end.
+    pub(crate) end: Option<End>,
+    /// Whether letters are on their way again.
+    pub(crate) is_replaying: bool,
+    /// Whether letters may be sent again at any time.
+    pub(crate) is_replay_wanted: bool,
+    /// Whether this daemon has lost a lease.
+    pub(crate) has_lost_lease: bool,
     pub(crate) steps: u64,
-    pub(crate) trace: VecDeque<String>,
+    /// Faults that have hit something.
+    pub(crate) faults: u64,
+    pub(crate) trace: VecDeque<Line>,
     pub(crate) hash: u64,
     active: Vec<Active>,
     /// The virtual time at which this daemon began.
@@ -59,29 +82,35 @@ pub(crate) struct World {
 }
 
 struct Active {
-    fault: Fault,
+    episode: Episode,
     until: Duration,
-    one_in: u64,
-    which: usize,
+    has_hit: bool,
 }
 
 impl Shared {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
+        // A history that panicked has left its own.
+        EPOCH.set(None);
         let mut rng = Rng::with_seed(seed);
         let plan = Plan::new(&mut rng);
         let world = World {
             stream: Stream::new(plan.shards),
-            clusters: [Cluster::new(0), Cluster::new(1)],
+            clusters: [Cluster::default(), Cluster::default()],
             oracle: Oracle::default(),
             counts: BTreeMap::new(),
             asked: VecDeque::new(),
             is_quiet: false,
             is_mended: false,
-            probe: None,
+            watch: None,
             violation: None,
             crashed: false,
             crash_at: None,
+            end: None,
+            is_replaying: false,
+            is_replay_wanted: false,
+            has_lost_lease: false,
             steps: 0,
+            faults: 0,
             trace: VecDeque::new(),
             hash: 0xcbf2_9ce4_8422_2325,
             active: Vec::new(),
@@ -100,7 +129,7 @@ impl Shared {
     /// One step: never returns where the daemon dies at it.
     pub(crate) async fn step<R>(
         &self,
-        what: impl FnOnce() -> String,
+        what: (&'static str, u64),
         act: impl FnOnce(&mut World) -> R,
     ) -> R {
         match self.try_step(what, act) {
@@ -112,15 +141,16 @@ impl Shared {
     /// The same where waiting is impossible: none when the daemon is dead.
     pub(crate) fn try_step<R>(
         &self,
-        what: impl FnOnce() -> String,
+        (what, of): (&'static str, u64),
         act: impl FnOnce(&mut World) -> R,
     ) -> Option<R> {
         let mut world = self.lock();
         if world.is_over() {
+            self.stop.notify_one();
             return None;
         }
         self.advance(&mut world);
-        world.note(what());
+        world.note(what, of);
         let result = if world.is_over() { None } else { Some(act(&mut world)) };
         if world.is_over() {
             self.stop.notify_one();
@@ -135,6 +165,8 @@ impl Shared {
         world.base = world.now() + later;
         EPOCH.set(Some(Instant::now()));
         world.crashed = false;
+        // Who was stopped may have been told so more than once.
+        _ = self.stop.notified().now_or_never();
         let (shared, base) = (Arc::clone(self), world.base);
         let began = Instant::now();
         Timestamp::simulate(move || {
@@ -147,7 +179,8 @@ impl Shared {
     pub(crate) fn end(&self) {
         let mut world = self.lock();
         world.base = world.now();
-        world.probe = None;
+        world.watch = None;
+        world.is_replaying = false;
         EPOCH.set(None);
     }
 
@@ -156,29 +189,24 @@ impl Shared {
         let now = world.now();
         while world.plan.happenings.front().is_some_and(|(at, _)| *at <= now) {
             let (_, happening) = world.plan.happenings.pop_front().unwrap();
-            world.note(format!("{happening:?}"));
+            world.note(happening.as_str(), 0);
             match happening {
                 Happening::Put => world.put(),
                 Happening::Split => world.split(),
                 Happening::Merge => world.merge(),
-                Happening::Fault { fault, lasts, one_in, which } => {
-                    world.active.push(Active { fault, until: now + lasts, one_in, which });
-                }
+                Happening::Fault(episode) => world.begin_fault(episode),
                 Happening::SetWallClock(by) => {
-                    world.count(Fault::WallClock);
+                    world.happened(Fault::WallClock);
                     self.wall.fetch_add(by, Ordering::Relaxed);
                 }
                 Happening::Mend => world.is_mended = true,
-                asked @ (Happening::LoseLease | Happening::Replay) => world.asked.push_back(asked),
+                asked @ (Happening::LoseLease | Happening::TakeLease | Happening::Replay) => {
+                    world.asked.push_back(asked);
+                }
             }
         }
         if !world.is_quiet && now >= world.plan.quiet {
-            world.is_quiet = true;
-            world.is_mended = true;
-            world.active.clear();
-            world.crash_at = None;
-            world.asked.push_back(Happening::Replay);
-            world.note("quiet".to_owned());
+            world.become_quiet();
         }
         world.late_effects(now);
     }
@@ -198,66 +226,97 @@ impl World {
         self.violation.get_or_insert(what);
     }
 
-    pub(crate) fn count(&mut self, fault: Fault) {
+    pub(crate) fn add(&mut self, what: impl Into<Cow<'static, str>>, by: u64) {
+        *self.counts.entry(what.into()).or_default() += by;
+    }
+
+    /// A fault that happens once.
+    pub(crate) fn happened(&mut self, fault: Fault) {
+        self.faults += 1;
         self.add(fault.as_str(), 1);
     }
 
-    pub(crate) fn add(&mut self, what: &str, by: u64) {
-        match self.counts.get_mut(what) {
-            Some(count) => *count += by,
-            None => _ = self.counts.insert(what.to_owned(), by),
+    fn begin_fault(&mut self, episode: Episode) {
+        let until = self.now() + episode.lasts;
+        self.active.push(Active { episode, until, has_hit: false });
+    }
+
+    /// Nothing fails from now on; not before the history was one.
+    fn become_quiet(&mut self) {
+        if self.steps < MIN_STEPS || self.faults < MIN_FAULTS {
+            self.plan.quiet = self.now() + Duration::from_secs(10);
+            // Shards are asked all the time, so that these are sure to hit.
+            let fault = *self.rng.choice(&[Fault::Throttle, Fault::KinesisError]).unwrap();
+            let lasting = episode(&mut self.rng);
+            return self.begin_fault(Episode { fault, one_in: 2, ..lasting });
         }
+        self.is_quiet = true;
+        self.is_mended = true;
+        self.active.clear();
+        self.plan.happenings.clear();
+        self.crash_at = None;
+        self.asked.push_back(Happening::Replay);
+        self.note("quiet", 0);
+    }
+
+    /// All that is planned is so much later.
+    pub(crate) fn postpone(&mut self, by: Duration) {
+        self.plan.happenings.iter_mut().for_each(|(at, _)| *at += by);
+        self.active.iter_mut().for_each(|active| active.until += by);
+        self.plan.quiet += by;
     }
 
     /// Whether a fault hits this call. `fits` says whether one of that `which` may.
     pub(crate) fn hits(&mut self, fault: Fault, fits: impl Fn(usize) -> bool) -> bool {
-        let now = self.now();
-        let found = self
-            .active
-            .iter()
-            .find(|active| active.fault == fault && active.until > now && fits(active.which));
-        let Some(one_in) = found.map(|active| active.one_in) else { return false };
-        let hit = self.rng.u64(..one_in) == 0;
-        if hit {
-            self.count(fault);
-            self.note(fault.as_str().to_owned());
+        if self.active.is_empty() {
+            return false;
         }
-        hit
+        let now = self.now();
+        let found = self.active.iter_mut().find(|active| {
+            active.episode.fault == fault && active.until > now && fits(active.episode.which)
+        });
+        let Some(active) = found else { return false };
+        if self.rng.u64(..active.episode.one_in) > 0 {
+            return false;
+        }
+        self.faults += u64::from(!std::mem::replace(&mut active.has_hit, true));
+        self.add(fault.as_str(), 1);
+        self.note(fault.as_str(), 0);
+        true
     }
 
     /// A step of the history, at which the daemon may die.
-    pub(crate) fn note(&mut self, what: String) {
+    pub(crate) fn note(&mut self, what: &'static str, of: u64) {
         self.steps += 1;
-        let line = format!("{:>9.3} {what}", self.now().as_secs_f64());
-        for byte in line.bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+        let now = self.now();
+        self.mix(now.as_nanos() as u64);
+        self.mix(of);
+        what.bytes().for_each(|byte| self.mix(u64::from(byte)));
         if self.trace.len() == TRACE {
             self.trace.pop_front();
         }
-        self.trace.push_back(line);
+        self.trace.push_back((now, what, of));
         if self.crash_at.is_some_and(|at| self.steps >= at) {
             (self.crashed, self.crash_at) = (true, None);
-            self.count(Fault::Crash);
-            self.trace.push_back("          kill -9".to_owned());
+            let is_within = self.is_replaying;
+            self.happened(if is_within { Fault::CrashInReplay } else { Fault::Crash });
+            self.trace.push_back((now, "kill -9", 0));
         }
-        if self.steps.is_multiple_of(8) {
-            self.check_daemon();
+        if self.steps > MAX_STEPS {
+            self.violated("it does not come to an end".to_owned());
         }
+        self.look_at_daemon();
     }
 
-    /// The identity of the ledger, and the budgets.
-    pub(crate) fn check_daemon(&mut self) {
-        let Some((ledger, memory)) = &self.probe else { return };
-        let fan_out: BTreeMap<RouteId, u64> =
-            [2, 1, 1, 0, 1].into_iter().zip(0..).map(|(to, id)| (RouteId(id), to)).collect();
-        let identity = ledger.snapshot().check(&fan_out);
-        let overdrawn = memory.sizes_and_taken().find(|(size, taken)| taken > size);
-        if let Err(error) = identity {
-            self.violated(format!("the ledger's identity: {error}"));
-        }
-        if let Some((size, taken)) = overdrawn {
-            self.violated(format!("{taken} bytes are taken of a budget of {size}"));
+    fn mix(&mut self, value: u64) {
+        self.hash = (self.hash ^ value).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+
+    /// At every step.
+    pub(crate) fn look_at_daemon(&mut self) {
+        let Some(watch) = &self.watch else { return };
+        if let Err(what) = watch.look(self.stream.handed_out()) {
+            self.violated(what);
         }
     }
 }

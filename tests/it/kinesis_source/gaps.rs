@@ -118,3 +118,33 @@ async fn a_checkpoint_older_than_the_retention_is_a_possible_gap() {
     assert!(shown.abs() < f64::EPSILON, "{shown}");
     assert_eq!(daemon.stop().await.payloads().len(), 0);
 }
+
+#[tokio::test]
+async fn a_shard_with_a_gap_that_cannot_be_kept_waits_alone() {
+    let world = World::new(2).await;
+    let [shard, other] = world.shards().try_into().unwrap();
+    put_numbered(&world, &shard, 0, 20);
+    let daemon = world.start();
+    daemon.received(20).await;
+    daemon.stop().await;
+    let lease = world.lease(&shard).await;
+    let updated = Timestamp(lease.updated.0 - 30 * 3_600_000);
+    world.leases.remove(&lease.stream, &shard).await.unwrap();
+    assert!(world.leases.create(&Lease { updated, ..lease }).await.unwrap());
+    put_numbered(&world, &shard, 20, 30);
+    world.endpoint.trim(Endpoint::STREAM, &shard, 22).unwrap();
+    world.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON possible_gaps BEGIN SELECT RAISE(ABORT, 'full'); END",
+    );
+    let daemon = world.start();
+    for n in 30..34 {
+        put_numbered(&world, &other, n, n + 1);
+        daemon.received(n - 29).await;
+    }
+    world.execute("DROP TRIGGER full");
+    daemon.received(12).await;
+    let gap = daemon.status().possible_gaps.remove(0);
+    assert_eq!(gap.length.as_secs() / 3600, 6);
+    let payloads = daemon.stop().await.payloads();
+    assert_eq!(payloads, [numbered(30, 34), numbered(22, 30)].concat());
+}
