@@ -1,5 +1,6 @@
 //! Checks what no stage can check alone: what must be there, and what must fit together.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize as _;
@@ -35,28 +36,7 @@ const SHORTEST_AGE: Period = Period(Duration::from_secs(3600));
 
 pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
     let mut warnings = Vec::new();
-    let mut streams: Vec<(StreamName, StreamConfig)> = Vec::new();
-    for (name, stream) in file.stream {
-        let start = stream.span().start;
-        if let Some(conflict) = stream.get_ref().conflict() {
-            return Err(at.problem(start, format!("stream `{name}`: {conflict}")));
-        }
-        let name = StreamName::new(&name);
-        let is_same = |(own, config): &&(StreamName, StreamConfig)| {
-            config.is_same_stream(own, (&name, stream.get_ref()))
-        };
-        if let Some((same, _)) = streams.iter().find(is_same) {
-            let text = format!(
-                "stream `{name}` is stream `{same}` by another name, and would be read twice: leave one \
-                 out, or tell them apart by `stream_name`, `region` or `assume_role`"
-            );
-            return Err(at.problem(start, text));
-        }
-        streams.push((name, stream.into_inner()));
-    }
-    if streams.is_empty() {
-        return Err(at.whole("there is no stream to read: add a table `[stream.NAME]`"));
-    }
+    let streams = streams(file.stream, at)?;
     let Some(state) = file.state else {
         let text = "there is no state file to keep checkpoints in: add a table `[state.sqlite]` with \
                     `path = \"/var/lib/logweir/state.db\"`";
@@ -103,6 +83,36 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
         warnings,
         digest: String::new(),
     })
+}
+
+/// The streams, none of them twice.
+fn streams(
+    written: BTreeMap<String, Spanned<StreamConfig>>,
+    at: &Locator<'_>,
+) -> Result<Vec<(StreamName, StreamConfig)>, Problem> {
+    let mut streams: Vec<(StreamName, StreamConfig)> = Vec::new();
+    for (name, stream) in written {
+        let start = stream.span().start;
+        if let Some(conflict) = stream.get_ref().conflict() {
+            return Err(at.problem(start, format!("stream `{name}`: {conflict}")));
+        }
+        let name = StreamName::new(&name);
+        let is_same = |(own, config): &&(StreamName, StreamConfig)| {
+            config.is_same_stream(own, (&name, stream.get_ref()))
+        };
+        if let Some((same, _)) = streams.iter().find(is_same) {
+            let text = format!(
+                "stream `{name}` is stream `{same}` by another name, and would be read twice: leave one \
+                 out, or tell them apart by `stream_name`, `region` or `assume_role`"
+            );
+            return Err(at.problem(start, text));
+        }
+        streams.push((name, stream.into_inner()));
+    }
+    if streams.is_empty() {
+        return Err(at.whole("there is no stream to read: add a table `[stream.NAME]`"));
+    }
+    Ok(streams)
 }
 
 /// Settings that are legal, and rarely what was meant.
