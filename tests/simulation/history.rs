@@ -160,15 +160,20 @@ impl Plan {
         let theme = match rng.u8(..32) {
             0..=1 => Theme::Poison,
             2..=3 => Theme::ReadOnly,
-            4..=7 => Theme::WrongTemplate,
-            8..=9 => Theme::Heavy,
+            4..=11 => Theme::WrongTemplate,
+            12..=13 => Theme::Heavy,
             _ => Theme::Usual,
         };
         let is_long = matches!(theme, Theme::Poison | Theme::ReadOnly);
         let seconds = if is_long { 1_000 } else { rng.u64(40..120) };
         let mut happenings = happenings(rng, theme, seconds);
         happenings.sort_by_key(|(at, _)| *at);
-        let lives = if is_long { 1 } else { rng.u32(1..5) };
+        let lives = match theme {
+            Theme::Poison | Theme::ReadOnly => 1,
+            // The breaker forgets what it saw with its daemon.
+            Theme::WrongTemplate => rng.u32(1..3),
+            Theme::Usual | Theme::Heavy => rng.u32(1..5),
+        };
         Self {
             theme,
             happenings: happenings.into(),

@@ -15,8 +15,8 @@ use crate::history::Fault;
 /// 10,000.
 const ONE_IN: u64 = 10;
 
-/// A run of so many histories must have seen all of it.
-const MANY: u64 = 1_000;
+/// A run of so many histories must have seen all of it; fewer may miss the rarest by chance.
+const MANY: u64 = 10_000;
 
 /// Failures that are shown.
 const SHOWN: usize = 3;
