@@ -339,8 +339,10 @@ fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
 }
 
 fn set_up(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
-    // Of an empty file only; see `shrink_blocking`.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    if version == 0 {
+        // See `shrink_blocking`. Later it would change nothing but the file, which may be damaged.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A burst of letters must not leave a large -wal file behind for good.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
