@@ -244,7 +244,11 @@ impl Source {
                 self.handle.count_lease_made();
                 info!(stream = %stream.name, shard = %lease.shard, from = %position, "lease made");
             }
-            leases.push(lease);
+        }
+        if !plan.create.is_empty() {
+            // As they are in the table: one may have been made by a sync that was broken off, and a
+            // checkpoint is taken only from who knows the lease as it is.
+            leases = stream.leases.list(key).await?;
         }
         for shard in &plan.forget {
             stream.leases.remove(key, shard).await?;
