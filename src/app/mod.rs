@@ -267,10 +267,7 @@ fn tell_of(accounts: &Accounts, outcome: Outcome) {
     let abandoned: u64 = accounts.abandoned.values().sum();
     match outcome {
         Outcome::Drained => {
-            info!(
-                read,
-                filtered, delivered, dead_lettered, abandoned, "stopped: all is checkpointed"
-            );
+            info!(read, filtered, delivered, dead_lettered, abandoned, "stopped: drained");
         }
         Outcome::CutShort => {
             warn!(
