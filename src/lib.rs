@@ -14,6 +14,7 @@
 
 pub mod event;
 pub mod units;
+pub mod scan;
 pub mod secret;
 pub mod fate;
 pub mod clock;

@@ -59,8 +59,8 @@ pub fn refused(record: &Record, events: &[Refused<'_>]) -> Vec<Letter> {
         }
         Some(LetterPayload::Record) | None => {}
     }
-    let mut inflated = Vec::new();
-    let decoded = decode::decode(&record.payload, CAP, &mut inflated);
+    let mut buffers = decode::Buffers::default();
+    let decoded = decode::decode(&record.payload, CAP, &mut buffers);
     let envelopes = decoded.map(|decoded| decoded.envelopes).unwrap_or_default();
     events.iter().map(|event| letter(record, &envelopes, event)).collect()
 }

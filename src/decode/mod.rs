@@ -5,7 +5,10 @@
 
 mod aggregate;
 mod gunzip;
+mod quick;
 mod subscription;
+
+use self::gunzip::{Inflater, Room};
 
 pub use self::aggregate::user_records;
 pub(crate) use self::subscription::{ByName, Text};
@@ -130,10 +133,32 @@ impl Undecodable {
     }
 }
 
-/// Inflates `payload` into `inflated` (or copies plain JSON there) and reads every envelope in it.
+/// What decoding reuses from record to record.
+#[derive(Default)]
+pub struct Buffers {
+    inflater: Inflater,
+    /// Text that had escapes, without them.
+    unescaped: Vec<u8>,
+}
+
+impl Buffers {
+    /// How many bytes it takes.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.inflater.bytes.capacity() + self.unescaped.capacity()
+    }
+
+    /// What the last payload expanded to, as far as it could be inflated.
+    #[must_use]
+    pub fn inflated(&self) -> &[u8] {
+        self.inflater.bytes.get(..self.inflater.filled).unwrap_or_default()
+    }
+}
+
+/// Inflates `payload` (or copies plain JSON) and reads every envelope in it.
 ///
-/// The result borrows from `inflated`, whose old content is replaced and whose memory is reused;
-/// it never grows beyond `cap` and 64 KiB.
+/// The result borrows from `buffers`, whose old content is replaced and whose memory is reused;
+/// what is inflated never takes more than `cap` and 64 KiB, and what is unescaped no more than that.
 ///
 /// # Errors
 /// [`Undecodable`], and then nothing of the record may be used. Only `TooLarge` depends on `cap`:
@@ -141,34 +166,51 @@ impl Undecodable {
 pub fn decode<'a>(
     payload: &[u8],
     cap: usize,
-    inflated: &'a mut Vec<u8>,
+    buffers: &'a mut Buffers,
 ) -> Result<Decoded<'a>, Undecodable> {
-    let mut decoded = Decoded::default();
-    let Some(parts) = user_records(payload) else {
-        gunzip::Room::new(inflated, cap).append(payload)?;
-        subscription::read(text(inflated)?, None, &mut decoded)?;
-        return Ok(decoded);
-    };
-    let mut room = gunzip::Room::new(inflated, cap);
-    let mut ends = Vec::with_capacity(parts.len());
-    for (number, part) in parts.into_iter().enumerate() {
-        ends.push(room.append(part).map_err(|why| why.of_user_record(number))?);
+    let Buffers { inflater, unescaped } = buffers;
+    let parts = user_records(payload);
+    let mut room = Room::new(inflater, cap);
+    let mut ends = Vec::new();
+    match &parts {
+        None => ends.push(room.append(payload)?),
+        Some(parts) => {
+            for (number, part) in parts.iter().enumerate() {
+                ends.push(room.append(part).map_err(|why| why.of_user_record(number))?);
+            }
+        }
     }
-    drop(room);
-    let (mut rest, mut begin): (&[u8], usize) = (inflated, 0);
+    if unescaped.len() < inflater.filled {
+        // Zeroed by the system page by page, as it is used: text without escapes needs none of it.
+        *unescaped = vec![0; inflater.filled];
+    }
+    let mut decoded = Decoded::default();
+    let (mut spare, mut begin) = (unescaped.as_mut_slice(), 0);
     for (number, end) in ends.into_iter().enumerate() {
-        let (user_record, others) = rest.split_at_checked(end - begin).unwrap_or((rest, &[]));
-        (rest, begin) = (others, end);
-        decoded.user_records = u32::try_from(number).ok();
-        let read = text(user_record)
-            .and_then(|text| subscription::read(text, decoded.user_records, &mut decoded));
-        read.map_err(|why| why.of_user_record(number))?;
+        let part = inflater.bytes.get(begin..end).unwrap_or_default();
+        begin = end;
+        decoded.user_records = parts.as_ref().and_then(|_| u32::try_from(number).ok());
+        let read = read(part, &mut spare, &mut decoded);
+        let of_part = |why: Undecodable| match parts {
+            Some(_) => why.of_user_record(number),
+            None => why,
+        };
+        read.map_err(of_part)?;
     }
     Ok(decoded)
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Undecodable> {
-    std::str::from_utf8(bytes).map_err(|source| Undecodable::Utf8 { source })
+fn read<'a>(
+    part: &'a [u8],
+    spare: &mut &'a mut [u8],
+    decoded: &mut Decoded<'a>,
+) -> Result<(), Undecodable> {
+    let text = std::str::from_utf8(part).map_err(|source| Undecodable::Utf8 { source })?;
+    let user_record = decoded.user_records;
+    match quick::read(text, spare, user_record, decoded) {
+        Some(()) => Ok(()),
+        None => subscription::read(text, user_record, decoded),
+    }
 }
 
 #[cfg(test)]

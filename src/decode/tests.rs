@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use md5::Digest as _;
 use proptest::prelude::*;
 
-use super::{Undecodable, decode};
+use super::{Buffers, Undecodable, decode};
 use crate::event::Timestamp;
 
 const CAP: usize = 1024 * 1024;
@@ -27,15 +27,15 @@ fn event(event: &str) -> String {
 }
 
 fn label(payload: &[u8]) -> &'static str {
-    let label = decode(payload, CAP, &mut Vec::new()).expect_err("undecodable").label();
+    let label = decode(payload, CAP, &mut Buffers::default()).expect_err("undecodable").label();
     assert!(Undecodable::LABELS.contains(&label), "{label}");
     label
 }
 
 /// Everything a record decodes to, as text to compare.
 fn outcome(payload: &[u8]) -> String {
-    let mut inflated = Vec::new();
-    format!("{:?}", decode(payload, CAP, &mut inflated).unwrap())
+    let mut buffers = Buffers::default();
+    format!("{:?}", decode(payload, CAP, &mut buffers).unwrap())
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn gzip_and_plain_json_decode_the_same() {
 #[test]
 fn control_messages_are_counted_and_have_no_events() {
     let both = format!("{CONTROL}\n{ONE} {CONTROL}");
-    let mut inflated = Vec::new();
-    let decoded = decode(&gzip(both.as_bytes()), CAP, &mut inflated).unwrap();
+    let mut buffers = Buffers::default();
+    let decoded = decode(&gzip(both.as_bytes()), CAP, &mut buffers).unwrap();
     assert_eq!((decoded.envelopes.len(), decoded.control_messages), (1, 2));
 }
 
@@ -73,20 +73,20 @@ fn every_user_record_of_an_aggregate_is_read_and_numbered() {
     let two = format!("{ONE}{ONE}");
     let parts: [&[u8]; 4] =
         [&gzip(ONE.as_bytes()), CONTROL.as_bytes(), two.as_bytes(), &gzip(ONE.as_bytes())];
-    let mut inflated = Vec::new();
+    let mut buffers = Buffers::default();
     let payload = aggregate(&parts);
-    let decoded = decode(&payload, CAP, &mut inflated).unwrap();
+    let decoded = decode(&payload, CAP, &mut buffers).unwrap();
     let numbers: Vec<_> = decoded.envelopes.iter().map(|envelope| envelope.user_record).collect();
     assert_eq!(numbers, [Some(0), Some(2), Some(2), Some(3)]);
     assert_eq!((decoded.control_messages, decoded.user_records), (1, Some(3)));
-    let mut plain = Vec::new();
+    let mut plain = Buffers::default();
     let whole = [ONE, CONTROL, ONE, ONE, ONE].concat();
     let plain = decode(whole.as_bytes(), CAP, &mut plain).unwrap();
     assert_eq!((plain.user_records, plain.envelopes[0].user_record), (None, None));
     let messages = |decoded: &super::Decoded<'_>| -> Vec<String> {
         decoded.envelopes.iter().map(|envelope| format!("{:?}", envelope.log_events)).collect()
     };
-    let mut again = Vec::new();
+    let mut again = Buffers::default();
     let decoded = decode(&payload, CAP, &mut again).unwrap();
     assert_eq!(messages(&decoded), messages(&plain));
 }
@@ -96,7 +96,7 @@ fn a_broken_user_record_makes_the_whole_record_undecodable() {
     let good = gzip(ONE.as_bytes());
     let broken = aggregate(&[&good, &good[..good.len() - 3], &good]);
     assert_eq!(label(&broken), "truncated");
-    let error = decode(&broken, CAP, &mut Vec::new()).unwrap_err();
+    let error = decode(&broken, CAP, &mut Buffers::default()).unwrap_err();
     assert!(error.to_string().contains("user record 1"), "{error}");
     assert_eq!(label(&aggregate(&[&good, b""])), "empty");
     let large = gzip(&vec![b' '; CAP]);
@@ -110,8 +110,8 @@ fn a_broken_user_record_makes_the_whole_record_undecodable() {
 #[test]
 fn keys_come_in_any_order_and_unknown_ones_are_skipped() {
     let text = r#"{"policyLevel":{"a":[1]},"logEvents":[{"x":1,"message":"m","timestamp":5,"id":"i","extractedFields":{"k":"v"}}],"logStream":"s","owner":"o","messageType":"DATA_MESSAGE","logGroup":"g"}"#;
-    let mut inflated = Vec::new();
-    let decoded = decode(text.as_bytes(), CAP, &mut inflated).unwrap();
+    let mut buffers = Buffers::default();
+    let decoded = decode(text.as_bytes(), CAP, &mut buffers).unwrap();
     let event = &decoded.envelopes[0].log_events[0];
     assert_eq!((event.id.as_ref(), event.message.as_ref()), ("i", "m"));
     assert_eq!(event.extracted_fields.unwrap().get(), r#"{"k":"v"}"#);
@@ -128,8 +128,8 @@ fn an_id_may_be_text_or_a_number_of_any_length() {
     ];
     for (id, expected) in cases {
         let text = event(&format!(r#"{{{id}"message":"m"}}"#));
-        let mut inflated = Vec::new();
-        let decoded = decode(text.as_bytes(), CAP, &mut inflated).unwrap();
+        let mut buffers = Buffers::default();
+        let decoded = decode(text.as_bytes(), CAP, &mut buffers).unwrap();
         assert_eq!(decoded.envelopes[0].log_events[0].id, expected, "{id}");
     }
     assert_eq!(label(event(r#"{"id":{},"message":"m"}"#).as_bytes()), "envelope");
@@ -150,8 +150,8 @@ fn a_timestamp_that_is_no_number_is_none() {
     ];
     for (json, expected) in cases {
         let text = event(&format!(r#"{{"id":"1","timestamp":{json},"message":"m"}}"#));
-        let mut inflated = Vec::new();
-        let decoded = decode(text.as_bytes(), CAP, &mut inflated).unwrap();
+        let mut buffers = Buffers::default();
+        let decoded = decode(text.as_bytes(), CAP, &mut buffers).unwrap();
         let found = decoded.envelopes[0].log_events[0].timestamp;
         assert_eq!(found, expected.map(Timestamp), "{json}");
     }
@@ -219,13 +219,17 @@ fn zero_padding_after_the_last_member_is_no_error() {
 fn a_bomb_stops_at_the_cap_and_a_larger_cap_reads_it() {
     let spaces = [ONE.as_bytes(), &vec![b' '; 8 * CAP]].concat();
     let payload = gzip(&spaces);
-    let mut inflated = Vec::new();
-    let error = decode(&payload, CAP, &mut inflated).unwrap_err();
+    let mut buffers = Buffers::default();
+    let error = decode(&payload, CAP, &mut buffers).unwrap_err();
     assert!(matches!(error, Undecodable::TooLarge { cap: CAP }), "{error}");
-    assert!(inflated.capacity() <= CAP + 64 * 1024, "{} bytes taken", inflated.capacity());
-    decode(&payload, spaces.len(), &mut inflated).unwrap();
-    assert!(inflated.capacity() <= spaces.len() + 64 * 1024);
-    assert!(decode(&payload, spaces.len() - 1, &mut inflated).is_err());
+    assert!(
+        buffers.inflater.bytes.capacity() <= CAP + 64 * 1024,
+        "{} bytes taken",
+        buffers.inflater.bytes.capacity()
+    );
+    decode(&payload, spaces.len(), &mut buffers).unwrap();
+    assert!(buffers.inflater.bytes.capacity() <= spaces.len() + 64 * 1024);
+    assert!(decode(&payload, spaces.len() - 1, &mut buffers).is_err());
 }
 
 #[test]
@@ -246,10 +250,10 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..512)) {
-        let mut inflated = Vec::new();
-        drop(decode(&payload, CAP, &mut inflated));
-        drop(decode(&[&[0x1f, 0x8b, 8][..], &payload].concat(), CAP, &mut inflated));
-        drop(decode(&gzip(&payload), CAP, &mut inflated));
+        let mut buffers = Buffers::default();
+        drop(decode(&payload, CAP, &mut buffers));
+        drop(decode(&[&[0x1f, 0x8b, 8][..], &payload].concat(), CAP, &mut buffers));
+        drop(decode(&gzip(&payload), CAP, &mut buffers));
     }
 
     #[test]
@@ -260,18 +264,18 @@ proptest! {
         let mut text = ONE.as_bytes().to_vec();
         let at = at % text.len();
         text[at] = byte;
-        let mut inflated = Vec::new();
-        drop(decode(&payload, CAP, &mut inflated));
-        drop(decode(&text, CAP, &mut inflated));
+        let mut buffers = Buffers::default();
+        drop(decode(&payload, CAP, &mut buffers));
+        drop(decode(&text, CAP, &mut buffers));
     }
 
     #[test]
     fn the_cap_holds(size in 0_usize..300_000, cap in 0_usize..300_000) {
         let text = [ONE.as_bytes(), &vec![b' '; size]].concat();
-        let mut inflated = Vec::new();
-        let read = decode(&gzip(&text), cap, &mut inflated).is_ok();
+        let mut buffers = Buffers::default();
+        let read = decode(&gzip(&text), cap, &mut buffers).is_ok();
         prop_assert_eq!(read, text.len() <= cap);
-        prop_assert!(inflated.capacity() <= cap + 64 * 1024);
+        prop_assert!(buffers.inflater.bytes.capacity() <= cap + 64 * 1024);
     }
 
     #[test]

@@ -32,10 +32,10 @@ const LETTER_RETRY: Duration = Duration::from_secs(5);
 /// What a document has around its message, roughly: the `@` fields and the action line.
 const OVERHEAD: usize = 512;
 
-/// The thread's own buffer beside its bench, so that what borrows from the one can be written
+/// The thread's own buffers beside its bench, so that what borrows from the one can be written
 /// with the other.
 pub(super) struct Encoder {
-    inflated: Vec<u8>,
+    buffers: decode::Buffers,
     bench: Bench,
 }
 
@@ -69,7 +69,7 @@ impl Encoder {
             letters_again: Moment::default(),
             shared,
         };
-        Self { inflated: Vec::new(), bench }
+        Self { buffers: decode::Buffers::default(), bench }
     }
 
     /// On a thread of its own.
@@ -138,8 +138,8 @@ impl Encoder {
             }
         }
         let usual = self.bench.shared.limits.usual;
-        if self.inflated.capacity() > usual {
-            self.inflated = Vec::new();
+        if self.buffers.capacity() > usual {
+            self.buffers = decode::Buffers::default();
         }
     }
 
@@ -171,7 +171,7 @@ impl Encoder {
 
     fn pass(&mut self, work: &mut Work, cap: usize) -> Result<Pass, Undecodable> {
         let payload = work.ack.record().payload.clone();
-        let decoded = decode::decode(&payload, cap, &mut self.inflated)?;
+        let decoded = decode::decode(&payload, cap, &mut self.buffers)?;
         if let Some(last) = decoded.user_records {
             work.ack.record().is_aggregate(last);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use logweir::decode::{Decoded, LogEvent, decode};
+use logweir::decode::{Buffers, Decoded, LogEvent, decode};
 use logweir::event::Timestamp;
 use logweir::parse::{Field, FieldType, Kind, Parser, Source, Stamp, VpcFormat};
 use serde_json::{Map, Value, json};
@@ -198,8 +198,8 @@ fn every_envelope_gives_the_result_written_down_for_it() {
     ];
     for (file, expected) in cases {
         let Some(text) = fact(&format!("cwl_envelopes/{file}")) else { return };
-        let mut inflated = Vec::new();
-        let decoded = decode(text.as_bytes(), 1 << 20, &mut inflated).unwrap();
+        let mut buffers = Buffers::default();
+        let decoded = decode(text.as_bytes(), 1 << 20, &mut buffers).unwrap();
         assert_eq!(summary(&decoded), expected, "{file}");
     }
     let wrapped = [
@@ -208,12 +208,12 @@ fn every_envelope_gives_the_result_written_down_for_it() {
     ];
     for (file, path, expected) in wrapped {
         let Some(text) = fact(&format!("cwl_envelopes/{file}")) else { return };
-        let mut inflated = Vec::new();
-        let undecodable = decode(text.as_bytes(), 1 << 20, &mut inflated).unwrap_err();
+        let mut buffers = Buffers::default();
+        let undecodable = decode(text.as_bytes(), 1 << 20, &mut buffers).unwrap_err();
         assert_eq!(undecodable.label(), "envelope", "a wrapper is no envelope");
         let wrapper: Value = serde_json::from_str(&text).unwrap();
         let payload = BASE64_STANDARD.decode(wrapper.pointer(path).unwrap().as_str().unwrap());
-        let decoded = decode(&payload.unwrap(), 1 << 20, &mut inflated).unwrap();
+        let decoded = decode(&payload.unwrap(), 1 << 20, &mut buffers).unwrap();
         assert_eq!(summary(&decoded), expected, "{file}");
     }
 }
@@ -233,8 +233,8 @@ fn a_flow_log_in_an_envelope_parses_by_the_format_of_its_route() {
     ];
     for (file, format, count) in cases {
         let Some(text) = fact(&format!("cwl_envelopes/{file}")) else { return };
-        let mut inflated = Vec::new();
-        let decoded = decode(text.as_bytes(), 1 << 20, &mut inflated).unwrap();
+        let mut buffers = Buffers::default();
+        let decoded = decode(text.as_bytes(), 1 << 20, &mut buffers).unwrap();
         let parser = Parser::VpcFlow(format.parse().unwrap());
         let events = &decoded.envelopes[0].log_events;
         assert_eq!(events.len(), count);
@@ -250,8 +250,8 @@ fn a_flow_log_in_an_envelope_parses_by_the_format_of_its_route() {
 #[test]
 fn extracted_fields_are_kept_in_the_document() {
     let Some(text) = fact("cwl_envelopes/extracted_fields_two_accounts.json") else { return };
-    let mut inflated = Vec::new();
-    let decoded = decode(text.as_bytes(), 1 << 20, &mut inflated).unwrap();
+    let mut buffers = Buffers::default();
+    let decoded = decode(text.as_bytes(), 1 << 20, &mut buffers).unwrap();
     let accounts = decoded.envelopes[0].log_events.iter().map(|event| {
         let document = document(&Parser::Plain, event);
         document["@extracted"]["@aws.account"].as_str().unwrap().to_owned()

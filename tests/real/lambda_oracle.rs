@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use fastrand::Rng;
-use logweir::decode::decode;
+use logweir::decode::{Buffers, decode};
 use logweir::event::Timestamp;
 use logweir::parse::{Parser, Source, Stamp};
 use serde_json::{Value, json};
@@ -315,8 +315,8 @@ impl Maker {
 
 /// logweir's document for the one event of an envelope, and how many fields it put aside.
 fn document(envelope: &str) -> (String, u32) {
-    let mut inflated = Vec::new();
-    let decoded = decode(envelope.as_bytes(), 1 << 20, &mut inflated).expect(envelope);
+    let mut buffers = Buffers::default();
+    let decoded = decode(envelope.as_bytes(), 1 << 20, &mut buffers).expect(envelope);
     let from = &decoded.envelopes[0];
     let source = Source {
         owner: &from.owner,

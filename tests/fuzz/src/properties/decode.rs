@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use logweir::decode::{self, Decoded, LogEvent, Undecodable};
+use logweir::decode::{self, Buffers, Decoded, LogEvent, Undecodable};
 use logweir::event::Timestamp;
 use md5::Digest as _;
 use serde_json::Value;
@@ -68,11 +68,12 @@ fn label(payload: &[u8], cap: usize) -> Option<&'static str> {
 
 /// What was inflated, and what was wrong with it.
 fn inflate(payload: &[u8], cap: usize) -> (Vec<u8>, Option<&'static str>) {
-    let mut inflated = Vec::new();
-    let failure = decode::decode(payload, cap, &mut inflated).err().map(|why| why.label());
+    let mut buffers = Buffers::default();
+    let failure = decode::decode(payload, cap, &mut buffers).err().map(|why| why.label());
     assert!(failure.is_none_or(|label| Undecodable::LABELS.contains(&label)));
-    assert!(inflated.capacity() <= cap + STEP, "{} of {cap} bytes", inflated.capacity());
-    (inflated, failure)
+    let most = cap + STEP + cap;
+    assert!(buffers.capacity() <= most, "{} of {cap} bytes", buffers.capacity());
+    (buffers.inflated().to_vec(), failure)
 }
 
 /// Any bytes, any bytes as the message of an aggregate, and parts that are packed as one.
@@ -96,8 +97,8 @@ pub(crate) fn aggregate(data: &[u8]) {
 
 /// The envelopes of a record, for comparison; where it is part of an aggregate, its number too.
 fn outcome(payload: &[u8], number: Option<usize>) -> Option<String> {
-    let mut inflated = Vec::new();
-    let decoded = decode::decode(payload, CAP, &mut inflated).ok()?;
+    let mut buffers = Buffers::default();
+    let decoded = decode::decode(payload, CAP, &mut buffers).ok()?;
     if number.is_some() && decoded.user_records.is_some() {
         // An aggregate inside of one is no user record.
         return None;
@@ -141,15 +142,15 @@ pub(crate) fn envelope(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let Ok(values) = values.collect::<Result<Vec<_>, _>>() else { return drop(inflate(data, CAP)) };
-    let mut inflated = Vec::new();
-    if let Ok(decoded) = decode::decode(data, CAP, &mut inflated) {
+    let mut buffers = Buffers::default();
+    if let Ok(decoded) = decode::decode(data, CAP, &mut buffers) {
         assert_same(&decoded, &values);
     }
     if !values.is_empty() && values.iter().all(is_envelope) {
         // Written anew no name comes twice, for which an envelope is refused.
         let text: String = values.iter().map(Value::to_string).collect();
-        let mut inflated = Vec::new();
-        assert_same(&decode::decode(text.as_bytes(), CAP, &mut inflated).unwrap(), &values);
+        let mut buffers = Buffers::default();
+        assert_same(&decode::decode(text.as_bytes(), CAP, &mut buffers).unwrap(), &values);
     }
 }
 

@@ -1,0 +1,392 @@
+//! Reads envelopes in one pass over their text, as CloudWatch Logs writes them: no value is looked at
+//! twice, and text is copied only where it has escapes, into memory that is reused.
+//!
+//! It gives up on whatever is not surely an envelope or not usually in one. Then [`subscription`] reads
+//! the same text anew, and decides; that both read alike is tested.
+//!
+//! [`subscription`]: super::subscription
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::event::Timestamp;
+use crate::scan;
+
+use super::subscription::{Decoded, Envelope, LogEvent};
+
+/// Appends every envelope in `text`, or nothing. Text with escapes goes to `spare`.
+pub(super) fn read<'a>(
+    text: &'a str,
+    spare: &mut &'a mut [u8],
+    user_record: Option<u32>,
+    decoded: &mut Decoded<'a>,
+) -> Option<()> {
+    let (envelopes, control_messages) = (decoded.envelopes.len(), decoded.control_messages);
+    let mut reader = Reader { text, at: 0, spare: std::mem::take(spare) };
+    let read = reader.envelopes(user_record, decoded);
+    *spare = reader.spare;
+    if read.is_none() {
+        decoded.envelopes.truncate(envelopes);
+        decoded.control_messages = control_messages;
+    }
+    read
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    spare: &'a mut [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn envelopes(&mut self, user_record: Option<u32>, decoded: &mut Decoded<'a>) -> Option<()> {
+        // A text without an envelope is an error, which is not for us to tell.
+        loop {
+            self.envelope(user_record, decoded)?;
+            if self.peek().is_none() {
+                return Some(());
+            }
+        }
+    }
+
+    fn envelope(&mut self, user_record: Option<u32>, decoded: &mut Decoded<'a>) -> Option<()> {
+        let (mut kind, mut owner, mut log_group, mut log_stream) = (None, None, None, None);
+        let mut log_events = None;
+        self.members(|reader, key| match key {
+            "messageType" => once(&mut kind, reader.string()?),
+            "owner" => once(&mut owner, reader.string()?),
+            "logGroup" => once(&mut log_group, reader.string()?),
+            "logStream" => once(&mut log_stream, reader.string()?),
+            "subscriptionFilters" => reader.elements(|reader| reader.string().map(drop)),
+            "logEvents" => {
+                let mut events = Vec::new();
+                reader.elements(|reader| {
+                    events.push(reader.log_event()?);
+                    Some(())
+                })?;
+                once(&mut log_events, events)
+            }
+            _ => None,
+        })?;
+        let text = |text: Option<&'a str>| text.map(Cow::Borrowed);
+        match kind? {
+            "DATA_MESSAGE" => decoded.envelopes.push(Envelope {
+                owner: text(owner)?,
+                log_group: text(log_group)?,
+                log_stream: text(log_stream)?,
+                user_record,
+                log_events: log_events?,
+            }),
+            "CONTROL_MESSAGE" => decoded.control_messages += 1,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn log_event(&mut self) -> Option<LogEvent<'a>> {
+        let (mut id, mut timestamp, mut message, mut extracted) = (None, None, None, None);
+        self.members(|reader, key| match key {
+            "id" => once(&mut id, reader.string()?),
+            "timestamp" => once(&mut timestamp, reader.whole_number()?),
+            "message" => once(&mut message, reader.string()?),
+            "extractedFields" => once(&mut extracted, reader.any()?),
+            _ => None,
+        })?;
+        Some(LogEvent {
+            id: Cow::Borrowed(id.unwrap_or_default()),
+            timestamp: timestamp.map(Timestamp),
+            message: Cow::Borrowed(message?),
+            extracted_fields: extracted,
+        })
+    }
+
+    /// The members of an object, of which `read` reads the values.
+    fn members(&mut self, mut read: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
+        self.skip(b'{')?;
+        loop {
+            let key = self.string()?;
+            self.skip(b':')?;
+            read(self, key)?;
+            if self.next_or_end(b'}')? {
+                return Some(());
+            }
+        }
+    }
+
+    /// The elements of an array, each of which `read` reads.
+    fn elements(&mut self, mut read: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.skip(b'[')?;
+        if self.peek()? == b']' {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            read(self)?;
+            if self.next_or_end(b']')? {
+                return Some(());
+            }
+        }
+    }
+
+    /// Whether the closing byte is next; else a comma must be.
+    fn next_or_end(&mut self, closing: u8) -> Option<bool> {
+        let next = self.peek()?;
+        self.at += 1;
+        (next == closing || next == b',').then_some(next == closing)
+    }
+
+    /// The next byte that is no white space.
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.text.as_bytes().get(self.at)?;
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+    }
+
+    fn skip(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    fn rest(&self) -> Option<&'a str> {
+        self.text.get(self.at..)
+    }
+
+    fn string(&mut self) -> Option<&'a str> {
+        self.skip(b'"')?;
+        let rest = self.rest()?;
+        let plain = scan::plain(rest.as_bytes());
+        match rest.as_bytes().get(plain)? {
+            b'"' => {
+                self.at += plain + 1;
+                rest.get(..plain)
+            }
+            b'\\' => self.unescaped(),
+            _ => None,
+        }
+    }
+
+    /// The rest of a string that has escapes, the first byte of it not yet read.
+    fn unescaped(&mut self) -> Option<&'a str> {
+        let spare = std::mem::take(&mut self.spare);
+        let bytes = self.rest()?.as_bytes();
+        let Some((read, written)) = unescape(bytes, spare) else {
+            self.spare = spare;
+            return None;
+        };
+        self.at += read;
+        let (text, spare) = spare.split_at_mut_checked(written)?;
+        self.spare = spare;
+        std::str::from_utf8(text).ok()
+    }
+
+    /// A number of milliseconds as CloudWatch Logs writes it: digits, and few enough.
+    fn whole_number(&mut self) -> Option<i64> {
+        self.peek()?;
+        let rest = self.rest()?.as_bytes();
+        let digits = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        // Leading zeros are no JSON.
+        if !(1..=18).contains(&digits) || (digits > 1 && rest.first() == Some(&b'0')) {
+            return None;
+        }
+        // A fraction or an exponent would follow at once.
+        if !matches!(rest.get(digits)?, b',' | b'}' | b' ' | b'\n' | b'\r' | b'\t') {
+            return None;
+        }
+        self.at += digits;
+        let digits = rest.get(..digits)?;
+        Some(digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
+    }
+
+    /// Any value, as its text.
+    fn any(&mut self) -> Option<&'a RawValue> {
+        self.peek()?;
+        let mut values = serde_json::Deserializer::from_str(self.rest()?).into_iter();
+        let value: &RawValue = values.next()?.ok()?;
+        self.at += values.byte_offset();
+        // What serde reads as nothing is not extracted fields that are null.
+        (value.get() != "null").then_some(value)
+    }
+}
+
+/// A key that comes twice is an error, which is not for us to tell.
+fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
+}
+
+/// Reads the inside of a string and the quote that ends it. Returns how much was read and written.
+fn unescape(from: &[u8], to: &mut [u8]) -> Option<(usize, usize)> {
+    let (mut read, mut written) = (0, 0);
+    loop {
+        let rest = from.get(read..)?;
+        // Most pieces are shorter than a chunk, of which copying all costs less than copying a part.
+        let plain = match (rest.first_chunk::<16>(), to.get_mut(written..written + 16)) {
+            (Some(chunk), Some(room)) => {
+                room.copy_from_slice(chunk);
+                scan::plain(chunk)
+            }
+            _ => {
+                let plain = scan::plain(rest);
+                to.get_mut(written..written + plain)?.copy_from_slice(rest.get(..plain)?);
+                plain
+            }
+        };
+        read += plain;
+        written += plain;
+        match from.get(read)? {
+            b'"' => return Some((read + 1, written)),
+            b'\\' => {
+                let (byte, length) = escaped(from.get(read + 1..)?)?;
+                *to.get_mut(written)? = byte;
+                read += 1 + length;
+                written += 1;
+            }
+            // A chunk without anything special.
+            _ if plain == 16 => {}
+            _ => return None,
+        }
+    }
+}
+
+/// The byte that an escape stands for, and the escape's length without its backslash. Those of other
+/// characters than ASCII's are too rare in logs to be read twice.
+fn escaped(escape: &[u8]) -> Option<(u8, usize)> {
+    let byte = match escape.first()? {
+        byte @ (b'"' | b'\\' | b'/') => *byte,
+        b'n' => b'\n',
+        b't' => b'\t',
+        b'r' => b'\r',
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'u' => return escaped_ascii(escape.get(1..5)?).map(|byte| (byte, 5)),
+        _ => return None,
+    };
+    Some((byte, 1))
+}
+
+fn escaped_ascii(digits: &[u8]) -> Option<u8> {
+    let code = digits.iter().try_fold(0, |code, digit| {
+        char::from(*digit).to_digit(16).map(|digit| code << 4 | digit)
+    })?;
+    u8::try_from(code).ok().filter(u8::is_ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::decode::subscription;
+
+    /// What was read, as text to compare; none where the reader refused.
+    fn quickly(text: &str) -> Option<String> {
+        let mut spare = vec![0; text.len()];
+        let mut decoded = Decoded::default();
+        let read = read(text, &mut spare.as_mut_slice(), Some(7), &mut decoded);
+        assert!(read.is_some() || decoded.envelopes.is_empty() && decoded.control_messages == 0);
+        read.map(|()| format!("{decoded:?}"))
+    }
+
+    fn surely(text: &str) -> Option<String> {
+        let mut decoded = Decoded::default();
+        subscription::read(text, Some(7), &mut decoded).ok().map(|()| format!("{decoded:?}"))
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[ -~]{0,40}",
+            "[\"\\\\/a\\n\\t\\x00-\\x1f]{0,40}",
+            any::<String>(),
+            Just(json!({"eventVersion": "1.09", "a": [{"b": "c"}]}).to_string()),
+        ]
+    }
+
+    fn event() -> impl Strategy<Value = Value> {
+        let extracted = prop_oneof![Just(None), text().prop_map(|text| Some(json!({"f": text})))];
+        (text(), 0..2_000_000_000_000_i64, text(), extracted).prop_map(
+            |(id, at, text, extracted)| {
+                let mut event = json!({"id": id, "timestamp": at, "message": text});
+                if let Some(extracted) = extracted {
+                    event["extractedFields"] = extracted;
+                }
+                event
+            },
+        )
+    }
+
+    /// Envelopes as CloudWatch Logs writes them.
+    fn envelope() -> impl Strategy<Value = Value> {
+        let kinds = prop_oneof![3 => Just("DATA_MESSAGE"), 1 => Just("CONTROL_MESSAGE")];
+        let events = proptest::collection::vec(event(), 0..5);
+        (kinds, text(), text(), events).prop_map(|(kind, group, filter, events)| {
+            json!({"messageType": kind, "owner": "111122223333", "logGroup": group,
+                   "logStream": "s", "subscriptionFilters": [filter, "g"], "logEvents": events})
+        })
+    }
+
+    fn envelopes() -> impl Strategy<Value = String> {
+        let spaced = (any::<bool>(), envelope()).prop_map(|(spaced, envelope)| {
+            let pretty = format!("{envelope:#}\n");
+            if spaced { pretty } else { envelope.to_string() }
+        });
+        proptest::collection::vec(spaced, 1..4).prop_map(|all| all.concat())
+    }
+
+    proptest! {
+        // What fails is written down as a test, not as a seed.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_cloudwatch_logs_writes_is_read_and_read_alike(text in envelopes()) {
+            let quick = quickly(&text);
+            // Other characters than ASCII's are escaped by nobody here, and need no second look.
+            prop_assert!(quick.is_some(), "given up: {}", text);
+            prop_assert_eq!(quick, surely(&text));
+        }
+
+        #[test]
+        fn what_is_damaged_is_read_alike_or_given_up(
+            text in envelopes(), at in any::<prop::sample::Index>(), with in "[\"\\\\{}\\[\\]:,0-9a-z .\\n-]{0,3}"
+        ) {
+            let mut at = at.index(text.len());
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            let next = text[at..].chars().next().map_or(0, char::len_utf8);
+            let damaged = [&text[..at], &with, &text[at + next..]].concat();
+            if let Some(quick) = quickly(&damaged) {
+                prop_assert_eq!(Some(quick), surely(&damaged), "{}", damaged);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_surely_right_is_left_to_the_other_reader() {
+        let good = r#"{"messageType":"DATA_MESSAGE","owner":"o","logGroup":"g","logStream":"s","logEvents":[{"id":"1","timestamp":5,"message":"m"}]}"#;
+        assert!(quickly(good).is_some());
+        for (old, new) in [
+            ("\"1\"", "1"),
+            (":5", ":05"),
+            (":5", ":-5"),
+            (":5", ":5.0"),
+            (":5", ":\"5\""),
+            ("\"m\"", "\"\\ud83d\\ude00\""),
+            ("\"m\"", "\"\\ud800\""),
+            ("\"m\"", "\"m\n\""),
+            ("\"m\"", "\"m\",\"message\":\"n\""),
+            ("\"m\"", "\"m\",\"new\":1"),
+            ("\"owner\"", "\"new\""),
+            ("DATA_", "NEW_"),
+            ("}]}", "}]},"),
+            ("}]}", "},]}"),
+            ("{\"id\"", "{,\"id\""),
+        ] {
+            assert_eq!(quickly(&good.replace(old, new)), None, "{new}");
+        }
+        assert_eq!(quickly(""), None);
+    }
+}
