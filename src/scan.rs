@@ -24,6 +24,30 @@ pub const fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
+/// Whether one of eight bytes cannot stand for itself inside a JSON string.
+#[must_use]
+pub const fn has_special(word: u64) -> bool {
+    special(word) != 0
+}
+
+/// The high bit of each of eight bytes, the first the lowest, that is this one.
+#[must_use]
+pub const fn equal(word: u64, byte: u8) -> u64 {
+    let other = word ^ (ONES * byte as u64);
+    // Without carries from one byte to the next, so that every bit is right.
+    !(((other & !HIGHS) + !HIGHS) | other) & HIGHS
+}
+
+/// Whether the first `count` of eight bytes, at most all of them, are decimal digits.
+#[must_use]
+pub const fn are_digits(word: u64, count: usize) -> bool {
+    let unused = if count >= 8 { 0 } else { u64::MAX << (count * 8) };
+    let digits = (word & !unused) | (ONES * b'0' as u64 & unused);
+    let tens = ONES * 0xf0;
+    // Six more than 9 is in the next row of ASCII's table.
+    digits & tens == ONES * b'0' as u64 && (digits + ONES * 6) & tens == ONES * b'0' as u64
+}
+
 /// The high bit of each special byte. A borrow can set it in a byte above a special one too, so only
 /// the lowest is to be believed.
 const fn special(word: u64) -> u64 {
@@ -52,6 +76,24 @@ mod tests {
                 bytes[place] = byte;
                 let expected = if is_special(byte) { place } else { 24 };
                 assert_eq!(plain(&bytes), expected, "{byte} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_is_compared_and_judged_alone() {
+        for byte in 0..=u8::MAX {
+            for other in [b' ', b' ' + 1, 0, 0x80, 0xff, b'0', b'9'] {
+                let bytes = [other, byte, other, b'5', other, byte, byte, other];
+                let word = u64::from_le_bytes(bytes);
+                for (place, found) in bytes.iter().enumerate() {
+                    let bit = equal(word, b' ') >> (place * 8) & 0xff;
+                    assert_eq!(bit, if *found == b' ' { 0x80 } else { 0 }, "{bytes:?}");
+                    let expected = bytes[..place].iter().all(u8::is_ascii_digit);
+                    assert_eq!(are_digits(word, place), expected, "{place} of {bytes:?}");
+                }
+                assert_eq!(are_digits(word, 8), bytes.iter().all(u8::is_ascii_digit));
+                assert_eq!(has_special(word), bytes.iter().any(|byte| is_special(*byte)));
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::dead_letter::Letter;
 use crate::decode::{self, Envelope, LogEvent, Undecodable};
 use crate::event::{DestinationId, Moment, RouteId};
 use crate::fate::KeptReason;
-use crate::parse::{Parsed, Parser, Source, Stamp};
+use crate::parse::{Head, Parsed, Parser, Source, Stamp};
 use crate::record::{AckToken, LetterPayload};
 use crate::route::{Choice, IndexTemplate, Placed, Way};
 use crate::telemetry::chain::Chain;
@@ -32,7 +32,7 @@ const LETTER_RETRY: Duration = Duration::from_secs(5);
 /// What a document has around its message, roughly: the `@` fields and the action line.
 const OVERHEAD: usize = 512;
 
-/// The thread's own buffers beside its bench, so that what borrows from the one can be written
+/// The thread's own buffer beside its bench, so that what borrows from the one can be written
 /// with the other.
 pub(super) struct Encoder {
     buffers: decode::Buffers,
@@ -190,6 +190,7 @@ impl Encoder {
 struct At<'a> {
     ack: &'a AckToken,
     source: &'a Source<'a>,
+    head: &'a Head,
     event: &'a LogEvent<'a>,
     /// Its place among the events of its record.
     ordinal: u32,
@@ -241,13 +242,15 @@ impl Bench {
             self.tally.discarded(route, left as u64);
             return None;
         }
+        let head = Head::from(&source);
         let only = record.ticket().and_then(|ticket| ticket.to.as_ref()).map(from_ref);
         for (ordinal, event) in (first..).zip(&envelope.log_events).skip(skip) {
             let (route, read) = shared.routes.route(choice, &source, event);
             match &shared.routes.get(route)?.way {
                 Way::Discard => self.tally.discarded(route, 1),
                 Way::Send { parser, to, index } => {
-                    let at = At { ack: &work.ack, source: &source, event, ordinal, route, read };
+                    let (ack, source) = (&work.ack, &source);
+                    let at = At { ack, source, head: &head, event, ordinal, route, read };
                     if let Err(full) = self.event(at, (parser, index, only.unwrap_or(to))) {
                         return Some((Place::Destination(full), ordinal));
                     }
@@ -285,7 +288,7 @@ impl Bench {
             Entry { ack: at.ack, event: at.ordinal, route: at.route, index: &index, id: &self.id };
         let Some((first, others)) = to.split_first() else { return Ok(()) };
         let Some(Some(body)) = self.open.get_mut(usize::from(first.0)) else { return Ok(()) };
-        let written = body.push(entry, |out| parsed.write(at.source, stamp, out));
+        let written = body.push(entry, |out| parsed.write(at.head, stamp, out));
         for other in others {
             let pair = [usize::from(first.0), usize::from(other.0)];
             if let Ok([Some(from), Some(to)]) = self.open.get_disjoint_mut(pair) {

@@ -6,6 +6,8 @@
 //! inside an open-ended object. `null` stays `null`: engines ignore it, and the document then holds
 //! what AWS sent.
 
+mod quick;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -14,10 +16,13 @@ use serde_json::value::RawValue;
 use crate::event::Timestamp;
 
 use super::ParseError;
-use super::document::{Document, may_be_at_root};
+use super::document::{self, Document};
 use super::object::Object;
 use super::schema::{FieldType, Schema};
 use super::structural::{MAX_LEAF, scalar_length};
+use super::tape::Tape;
+
+use self::quick::Quick;
 
 /// The scalars at the root of an event (CloudTrail record contents, versions up to 1.11).
 const SCALARS: [(&str, FieldType); 20] = [
@@ -112,7 +117,7 @@ const SOURCE_IP: &str = "source_ip";
 /// A CloudTrail event that was read.
 #[derive(Debug)]
 pub(super) struct Event<'a> {
-    object: Object<'a>,
+    fields: Fields<'a>,
     time: Option<(Timestamp, Cow<'a, str>)>,
     id: Option<Cow<'a, str>>,
     /// Whether the route or the log group promised CloudTrail. Anybody who can write to some log can
@@ -120,12 +125,43 @@ pub(super) struct Event<'a> {
     is_promised: bool,
 }
 
+#[derive(Debug)]
+enum Fields<'a> {
+    /// Of an event that is as usual in every way.
+    Quick(Quick<'a>),
+    /// Of any event.
+    Any(Object<'a>),
+}
+
+impl<'a> Fields<'a> {
+    fn read(message: &'a str) -> Result<Self, ParseError> {
+        if let Some(quick) = Tape::read(message).and_then(|tape| Quick::read(tape).ok()) {
+            return Ok(Self::Quick(quick));
+        }
+        Object::read(message).map(Self::Any)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Quick(quick) => quick.get(name).is_some(),
+            Self::Any(object) => object.get(name).is_some(),
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Quick(quick) => quick.text(name),
+            Self::Any(object) => object.get(name).and_then(text),
+        }
+    }
+}
+
 impl<'a> Event<'a> {
     /// Reads a message that is to be a CloudTrail event; of any version, so one name is enough.
     pub(super) fn read(message: &'a str) -> Result<Self, ParseError> {
-        let event = Self::of(Object::read(message)?, true);
+        let event = Self::of(Fields::read(message)?, true);
         let named = ["eventVersion", "eventID", "eventName"];
-        if named.iter().any(|name| event.object.get(name).is_some()) {
+        if named.iter().any(|name| event.fields.has(name)) {
             Ok(event)
         } else {
             Err(ParseError::NotCloudTrail)
@@ -134,20 +170,27 @@ impl<'a> Event<'a> {
 
     /// Takes an object only if it can be nothing but a CloudTrail event; else gives it back.
     pub(super) fn recognise(object: Object<'a>) -> Result<Self, Object<'a>> {
-        let event = Self::of(object, false);
-        let versioned = event.object.get("eventVersion").and_then(text).is_some();
-        if versioned && event.time.is_some() && event.id.as_deref().is_some_and(is_guid) {
-            Ok(event)
-        } else {
-            Err(event.object)
+        let event = Self::of(Fields::Any(object), false);
+        if event.is_unmistakable() {
+            return Ok(event);
+        }
+        match event.fields {
+            Fields::Any(object) => Err(object),
+            Fields::Quick(_) => Ok(event),
         }
     }
 
-    fn of(object: Object<'a>, is_promised: bool) -> Self {
-        let time = object.get("eventTime").and_then(text);
+    fn is_unmistakable(&self) -> bool {
+        self.fields.text("eventVersion").is_some()
+            && self.time.is_some()
+            && self.id.as_deref().is_some_and(is_guid)
+    }
+
+    fn of(fields: Fields<'a>, is_promised: bool) -> Self {
+        let time = fields.text("eventTime");
         let time = time.and_then(|text| Some((instant(&text)?, text)));
-        let id = object.get("eventID").and_then(text);
-        Self { time, id, object, is_promised }
+        let id = fields.text("eventID");
+        Self { time, id, fields, is_promised }
     }
 
     /// `eventTime`, and how it is written, when it is a time and CloudTrail was promised.
@@ -162,50 +205,62 @@ impl<'a> Event<'a> {
 
     /// Writes every field of the event, then the copied leaves.
     pub(super) fn write(&self, document: &mut Document<'_>) {
-        document.others(self.object.replaced());
-        for (name, value) in self.object.iter() {
-            self.write_field(name, value, document);
-        }
-        for (root, leaves) in LEAVES {
-            if let Some(value) = self.object.get(root) {
-                write_leaves(value, leaves, document);
-            }
-        }
-        let address = self.object.get("sourceIPAddress").and_then(text);
-        if let Some(address) = address.filter(|address| address.parse::<IpAddr>().is_ok()) {
-            document.text(SOURCE_IP, &address);
+        match &self.fields {
+            Fields::Quick(quick) => quick.write(document),
+            Fields::Any(object) => write(object, document),
         }
     }
+}
 
-    fn write_field(&self, name: &str, value: &RawValue, document: &mut Document<'_>) {
-        let json = value.get();
-        if let Some(ty) = type_of(name) {
-            if json == "null" || has_type(ty, value) {
-                document.as_it_came(name, json);
-            } else {
-                document.kept_as_text(name, json);
-            }
-        } else if OPEN.contains(&name) {
-            document.open_ended(name, value);
-        } else if !self.may_be_at_root(name) {
-            document.other(name, value);
-        } else if scalar_length(json).is_some() {
-            // Not indexed, since the template does not know it: it can conflict with nothing.
+fn write(object: &Object<'_>, document: &mut Document<'_>) {
+    document.others(object.replaced());
+    for (name, value) in object.iter() {
+        write_field(object, name, value, document);
+    }
+    for (root, leaves) in LEAVES {
+        if let Some(value) = object.get(root) {
+            write_leaves(value, leaves, document);
+        }
+    }
+    if let Some(address) = object.get("sourceIPAddress").and_then(text) {
+        write_source_ip(&address, document);
+    }
+}
+
+fn write_field(object: &Object<'_>, name: &str, value: &RawValue, document: &mut Document<'_>) {
+    let json = value.get();
+    if let Some(ty) = type_of(name) {
+        if json == "null" || has_type(ty, value) {
             document.as_it_came(name, json);
         } else {
-            document.open_ended(name, value);
+            document.kept_as_text(name, json);
         }
+    } else if OPEN.contains(&name) {
+        document.open_ended(name, value);
+    } else if !may_be_at_root(name, |other| object.get(other).is_some()) {
+        document.other(name, value);
+    } else if scalar_length(json).is_some() {
+        // Not indexed, since the template does not know it: it can conflict with nothing.
+        document.as_it_came(name, json);
+    } else {
+        document.open_ended(name, value);
     }
+}
 
-    /// A name with a dot would reach into a field of another type; one of a copied leaf, or of the
-    /// text of a known field, would be there twice.
-    fn may_be_at_root(&self, name: &str) -> bool {
-        let of_known = name.strip_suffix("_text").is_some_and(|of| OPEN.contains(&of));
-        !name.contains('.')
-            && !of_known
-            && name != SOURCE_IP
-            && !all_leaves().any(|leaf| leaf.field == name)
-            && may_be_at_root(name, &self.object)
+/// A name with a dot would reach into a field of another type; one of a copied leaf, or of the text
+/// of a known field, would be there twice. `has` tells which names the event has.
+fn may_be_at_root(name: &str, has: impl Fn(&str) -> bool) -> bool {
+    let of_known = name.strip_suffix("_text").is_some_and(|of| OPEN.contains(&of));
+    !name.contains('.')
+        && !of_known
+        && name != SOURCE_IP
+        && !all_leaves().any(|leaf| leaf.field == name)
+        && document::may_be_at_root(name, has)
+}
+
+fn write_source_ip(address: &str, document: &mut Document<'_>) {
+    if address.parse::<IpAddr>().is_ok() {
+        document.text(SOURCE_IP, address);
     }
 }
 
@@ -307,12 +362,12 @@ fn write_leaves(root: &RawValue, leaves: &[Leaf], document: &mut Document<'_>) {
             }
         }
         if let Some(first) = group.first() {
-            write_leaf(first.field, found, document);
+            write_leaf(first.field, &mut found, document);
         }
     }
 }
 
-fn write_leaf(field: &str, mut found: Vec<&str>, document: &mut Document<'_>) {
+fn write_leaf(field: &str, found: &mut Vec<&str>, document: &mut Document<'_>) {
     found.sort_unstable();
     found.dedup();
     match found.as_slice() {

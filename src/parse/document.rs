@@ -7,6 +7,30 @@ use crate::event::Timestamp;
 use super::object::Object;
 use super::{Source, Written, javascript, schema, structural, writer};
 
+/// What all documents from one source begin with, but for their time and id: made once for an envelope.
+#[derive(Debug)]
+pub struct Head {
+    fields: Vec<u8>,
+    /// What of it the documents have that do not name the region.
+    without_region: usize,
+}
+
+impl From<&Source<'_>> for Head {
+    fn from(source: &Source<'_>) -> Self {
+        let mut fields = Vec::with_capacity(256);
+        let mut text = |name, text| {
+            writer::name(&mut fields, name);
+            writer::string(&mut fields, text);
+            fields.len()
+        };
+        text("@owner", source.owner);
+        text("@log_group", source.log_group);
+        let without_region = text("@log_stream", source.log_stream);
+        text("@aws.region", source.region);
+        Self { fields, without_region }
+    }
+}
+
 /// The open end of a document in a body.
 pub(super) struct Document<'o> {
     out: &'o mut Vec<u8>,
@@ -19,7 +43,8 @@ impl<'o> Document<'o> {
     /// Appends the fields that every document has.
     pub(super) fn begin(
         out: &'o mut Vec<u8>,
-        source: &Source<'_>,
+        head: &Head,
+        with_region: bool,
         timestamp: Timestamp,
         id: &str,
     ) -> Self {
@@ -27,9 +52,8 @@ impl<'o> Document<'o> {
         writer::timestamp(out, timestamp);
         let mut document = Self { out, others: Vec::new(), fields_as_text: 0 };
         document.text("@id", id);
-        document.text("@owner", source.owner);
-        document.text("@log_group", source.log_group);
-        document.text("@log_stream", source.log_stream);
+        let length = if with_region { head.fields.len() } else { head.without_region };
+        document.out.extend_from_slice(head.fields.get(..length).unwrap_or_default());
         document
     }
 
@@ -46,6 +70,24 @@ impl<'o> Document<'o> {
     pub(super) fn value_of(&mut self, name: &str) -> &mut Vec<u8> {
         writer::name(self.out, name);
         self.out
+    }
+
+    /// Appends members of an object as they came, as many as there are.
+    pub(super) fn members(&mut self, json: &str) {
+        if !json.is_empty() {
+            self.out.push(b',');
+            self.out.extend_from_slice(json.as_bytes());
+        }
+    }
+
+    /// Appends any number of fields, or none of them.
+    pub(super) fn fields(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> Option<()> {
+        let start = self.out.len();
+        let written = write(self.out);
+        if written.is_none() {
+            self.out.truncate(start);
+        }
+        written
     }
 
     /// Appends a string.
@@ -134,9 +176,10 @@ impl<'o> Document<'o> {
 /// Whether a field of a message may be at the root under its own name, beside our own fields.
 ///
 /// An engine refuses empty names and names that begin with `_` where it has one like it; a name of
-/// ours, or one that could be the `F_text` of another field, would be there twice.
-pub(super) fn may_be_at_root(name: &str, object: &Object<'_>) -> bool {
-    let is_text_of_another = name.strip_suffix("_text").is_some_and(|of| object.get(of).is_some());
+/// ours, or one that could be the `F_text` of another field, would be there twice. `has` tells which
+/// names the message has.
+pub(super) fn may_be_at_root(name: &str, has: impl Fn(&str) -> bool) -> bool {
+    let is_text_of_another = name.strip_suffix("_text").is_some_and(has);
     structural::is_path(name)
         && !name.starts_with('_')
         && !schema::is_ours(name)

@@ -135,7 +135,7 @@ impl Log<'_> {
 
     /// A name inside a lifted leaf would make an object of it.
     fn may_be_at_root(&self, name: &str) -> bool {
-        may_be_at_root(name, &self.object)
+        may_be_at_root(name, |other| self.object.get(other).is_some())
             && self.options.lift.iter().all(|Lift(path)| below(path, name).is_none())
     }
 

@@ -216,7 +216,8 @@ mod tests {
         let timestamp = Some(Timestamp(1_700_000_000_123));
         let event = LogEvent { id, timestamp, message, extracted_fields };
         let mut out = Vec::new();
-        let written = Parser::Lambda.read(&SOURCE, &event).write(&SOURCE, stamp, &mut out);
+        let written =
+            Parser::Lambda.read(&SOURCE, &event).write(&(&SOURCE).into(), stamp, &mut out);
         (String::from_utf8(out).unwrap(), written.fields_as_text)
     }
 

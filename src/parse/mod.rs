@@ -20,6 +20,7 @@ mod lambda;
 mod object;
 mod schema;
 mod structural;
+mod tape;
 mod vpc_fields;
 mod vpc_flow;
 mod writer;
@@ -32,6 +33,7 @@ use crate::event::Timestamp;
 use self::document::Document;
 
 pub use self::detect::Auto;
+pub use self::document::Head;
 pub use self::json::{JsonOptions, LiftError};
 pub use self::schema::{Field, FieldType, Schema};
 pub use self::vpc_flow::{FormatError, VpcFormat};
@@ -268,11 +270,12 @@ impl Parsed<'_> {
         }
     }
 
-    /// Appends the document to `out`: one JSON object on one line, no line end.
-    pub fn write(&self, source: &Source<'_>, stamp: Stamp, out: &mut Vec<u8>) -> Written {
-        let mut document = Document::begin(out, source, stamp.timestamp, &self.event.id);
-        if !matches!(self.content, Content::Lambda) {
-            document.text("@aws.region", source.region);
+    /// Appends the document to `out`, with the head of its source: one JSON object on one line, no line end.
+    pub fn write(&self, head: &Head, stamp: Stamp, out: &mut Vec<u8>) -> Written {
+        let is_lambda = matches!(self.content, Content::Lambda);
+        let (time, id) = (stamp.timestamp, &self.event.id);
+        let mut document = Document::begin(out, head, !is_lambda, time, id);
+        if !is_lambda {
             if let Some(extracted) = self.event.extracted_fields {
                 document.open_ended("@extracted", extracted);
             }

@@ -57,7 +57,7 @@ fn write(parser: &Parser, message: &str) -> (String, Written) {
     let event = event(message, None);
     let stamp = Stamp { timestamp: Timestamp(1_700_000_000_123), undated: false };
     let mut out = Vec::new();
-    let written = parser.read(&SOURCE, &event).write(&SOURCE, stamp, &mut out);
+    let written = parser.read(&SOURCE, &event).write(&(&SOURCE).into(), stamp, &mut out);
     (String::from_utf8(out).unwrap(), written)
 }
 
@@ -164,7 +164,7 @@ fn every_sample_becomes_the_document_written_down_for_it() {
         assert_eq!(id, sample.id.as_deref().unwrap_or(CWL_ID), "{name}");
         let mut out = Vec::new();
         let stamp = Stamp { timestamp: Timestamp(time), undated: false };
-        let written = parsed.write(&source, stamp, &mut out);
+        let written = parsed.write(&(&source).into(), stamp, &mut out);
         let document = String::from_utf8(out).unwrap();
         assert_good(&document);
         assert_eq!(written.fields_as_text, sample.as_text, "{name}: {document}");
@@ -195,9 +195,9 @@ fn an_undated_event_keeps_the_time_as_it_came() {
     let mut out = Vec::new();
     let mut plain = event("m", None);
     plain.timestamp = Some(Timestamp(-5));
-    Parser::Plain.read(&SOURCE, &plain).write(&SOURCE, undated, &mut out);
+    Parser::Plain.read(&SOURCE, &plain).write(&(&SOURCE).into(), undated, &mut out);
     let trail = event(r#"{"eventVersion":"1","eventTime":"1999-01-01T00:00:00Z"}"#, None);
-    Parser::CloudTrail.read(&SOURCE, &trail).write(&SOURCE, undated, &mut out);
+    Parser::CloudTrail.read(&SOURCE, &trail).write(&(&SOURCE).into(), undated, &mut out);
     let out = String::from_utf8(out).unwrap();
     assert!(out.contains(r#""@original_time":"-5","message":"m""#), "{out}");
     assert!(out.contains(r#""@original_time":"1999-01-01T00:00:00Z","eventVersion""#), "{out}");
@@ -454,7 +454,7 @@ proptest! {
         prop_assert_eq!(parsed.kind(), Kind::CloudTrail);
         let mut out = Vec::new();
         let stamp = Stamp { timestamp: Timestamp(0), undated: false };
-        parsed.write(&SOURCE, stamp, &mut out);
+        parsed.write(&(&SOURCE).into(), stamp, &mut out);
         assert_good(&String::from_utf8(out).unwrap());
     }
 

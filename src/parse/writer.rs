@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use crate::event::Timestamp;
+use crate::scan;
 
 /// Appends `text` as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
@@ -14,19 +15,13 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
 /// Appends `text` as the inside of a JSON string.
 pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| needs_escape(*byte)) {
-        let (clean, from) = rest.split_at(at);
+    loop {
+        let (clean, from) = rest.split_at(scan::plain(rest));
         out.extend_from_slice(clean);
         let Some((byte, tail)) = from.split_first() else { break };
         escape(out, *byte);
         rest = tail;
     }
-    out.extend_from_slice(rest);
-}
-
-/// The characters that RFC 8259 §7 does not allow inside a string.
-const fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 fn escape(out: &mut Vec<u8>, byte: u8) {
@@ -83,6 +78,95 @@ fn digits(out: &mut Vec<u8>, number: i64, count: u32) {
     for place in (0..count).rev() {
         let digit = number / 10_i64.pow(place) % 10;
         out.push(b'0' + u8::try_from(digit).unwrap_or_default());
+    }
+}
+
+/// What stands before a field's value: a comma, the name, and the quote that opens text. It is copied
+/// as one chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lead {
+    bytes: [u8; Self::SIZE],
+    length: usize,
+    is_text: bool,
+}
+
+impl Lead {
+    /// The longest that it can be.
+    pub(super) const SIZE: usize = 32;
+
+    /// None for a name that is too long for a chunk.
+    pub(super) fn new(field: &str, is_text: bool) -> Option<Self> {
+        let mut lead = Vec::new();
+        name(&mut lead, field);
+        if is_text {
+            lead.push(b'"');
+        }
+        let mut bytes = [0; Self::SIZE];
+        bytes.get_mut(..lead.len())?.copy_from_slice(&lead);
+        Some(Self { bytes, length: lead.len(), is_text })
+    }
+
+    /// Whether it opens text, which then must be closed.
+    pub(super) fn is_text(&self) -> bool {
+        self.is_text
+    }
+}
+
+/// Room for short pieces at the end of a body. Copying a whole chunk costs less than copying as much
+/// as the piece is long; what is too much of it the next piece overwrites.
+///
+/// Its methods give nothing where there is not as much room as they need.
+#[derive(Debug)]
+pub(super) struct Window<'o> {
+    room: &'o mut [u8],
+    at: usize,
+}
+
+impl Window<'_> {
+    /// Appends to `out` what `write` writes, in a room of `most` bytes; nothing when it has no room.
+    pub(super) fn open(
+        out: &mut Vec<u8>,
+        most: usize,
+        write: impl FnOnce(&mut Window<'_>) -> Option<()>,
+    ) -> Option<()> {
+        let start = out.len();
+        out.resize(start + most, 0);
+        let mut window = Window { room: out.get_mut(start..)?, at: 0 };
+        let written = write(&mut window);
+        let length = if written.is_some() { window.at } else { 0 };
+        out.truncate(start + length);
+        written
+    }
+
+    /// Appends a field's lead.
+    pub(super) fn lead(&mut self, lead: &Lead) -> Option<()> {
+        self.room.get_mut(self.at..)?.first_chunk_mut()?.clone_from(&lead.bytes);
+        self.at += lead.length;
+        Some(())
+    }
+
+    /// Appends `from[begin..end]`.
+    pub(super) fn copy(&mut self, from: &[u8], begin: usize, end: usize) -> Option<()> {
+        let mut begin = begin;
+        while end - begin > 0 {
+            let rest = from.get(begin..)?;
+            let taken = (end - begin).min(16);
+            let room = self.room.get_mut(self.at..)?;
+            match rest.first_chunk::<16>() {
+                Some(chunk) => room.first_chunk_mut()?.clone_from(chunk),
+                None => room.get_mut(..taken)?.copy_from_slice(rest.get(..taken)?),
+            }
+            self.at += taken;
+            begin += taken;
+        }
+        Some(())
+    }
+
+    /// Appends one byte.
+    pub(super) fn byte(&mut self, byte: u8) -> Option<()> {
+        *self.room.get_mut(self.at)? = byte;
+        self.at += 1;
+        Some(())
     }
 }
 

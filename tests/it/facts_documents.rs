@@ -28,7 +28,7 @@ fn event(message: &str) -> LogEvent<'_> {
 /// The document of an event without the fields that all documents have.
 fn document(parser: &Parser, event: &LogEvent<'_>) -> Map<String, Value> {
     let mut out = Vec::new();
-    parser.read(&SOURCE, event).write(&SOURCE, STAMP, &mut out);
+    parser.read(&SOURCE, event).write(&(&SOURCE).into(), STAMP, &mut out);
     assert!(!out.contains(&b'\n'));
     let mut document: Map<String, Value> = serde_json::from_slice(&out).unwrap();
     for name in OURS {

@@ -327,7 +327,7 @@ fn document(envelope: &str) -> (String, u32) {
     let parsed = Parser::Lambda.read(&source, &from.log_events[0]);
     let stamp = Stamp { timestamp: parsed.time().unwrap_or(Timestamp(0)), undated: false };
     let mut out = Vec::new();
-    let written = parsed.write(&source, stamp, &mut out);
+    let written = parsed.write(&(&source).into(), stamp, &mut out);
     let mut id = String::new();
     parsed.document_id(&source, &mut id);
     assert_eq!(Cow::Borrowed(id.as_str()), from.log_events[0].id);

@@ -55,7 +55,8 @@ impl Bench {
             return Err(KeptReason::Discarded);
         };
         let ordinal = letter.ordinal.unwrap_or_default();
-        let at = At { ack: &work.ack, source: &source, event: &event, ordinal, route, read };
+        let (ack, source, head) = (&work.ack, &source, &(&source).into());
+        let at = At { ack, source, head, event: &event, ordinal, route, read };
         Ok(self.event(at, (parser, index, &[to])).is_ok())
     }
 

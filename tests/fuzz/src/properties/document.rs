@@ -81,7 +81,7 @@ impl Event {
         let undated = time.is_some_and(|time| time.0 < 0 || time > ARRIVAL);
         let stamp = Stamp { timestamp: time.unwrap_or(ARRIVAL), undated };
         let mut out = b"{\"create\":{}}\n".to_vec();
-        parsed.write(&source, stamp, &mut out);
+        parsed.write(&(&source).into(), stamp, &mut out);
         let body = String::from_utf8(out).unwrap();
         let document = body.strip_prefix("{\"create\":{}}\n").unwrap();
         assert_good(document, parsed.kind());

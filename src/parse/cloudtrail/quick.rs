@@ -1,0 +1,326 @@
+//! CloudTrail events whose tokens are on a tape: nearly all of an event is copied at once, from the
+//! first field that needs no change to the last.
+//!
+//! [`Quick::read`] gives up where there is more to decide; the event is then read and written field by
+//! field. That both make the same document is tested.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use crate::parse::document::Document;
+use crate::parse::schema::FieldType;
+use crate::parse::tape::{Place, Tape, Token, Value};
+
+use super::{
+    FLAGS, LEAVES, Leaf, OPEN, SCALARS, instant, may_be_at_root, write_leaf, write_source_ip,
+};
+
+/// The fields whose values are looked at, beyond what they are.
+const WANTED: [&str; 9] = [
+    "userIdentity",
+    "requestParameters",
+    "responseElements",
+    "resources",
+    "eventTime",
+    "eventID",
+    "eventVersion",
+    "eventName",
+    "sourceIPAddress",
+];
+
+/// What a field is known for.
+#[derive(Clone, Copy)]
+struct Known {
+    name: &'static str,
+    /// Its type, or that it can hold anything.
+    ty: Option<FieldType>,
+    /// Its place in [`WANTED`].
+    wanted: Option<usize>,
+}
+
+/// The known fields, by the length of their names.
+static KNOWN: LazyLock<[Vec<Known>; 32]> = LazyLock::new(|| {
+    let scalars = SCALARS.iter().map(|(name, ty)| (*name, Some(*ty)));
+    let flags = FLAGS.iter().map(|name| (*name, Some(FieldType::Keyword)));
+    let open = OPEN.iter().map(|name| (*name, None));
+    let mut by_length: [Vec<_>; 32] = Default::default();
+    for (name, ty) in scalars.chain(flags).chain(open) {
+        if let Some(same_length) = by_length.get_mut(name.len()) {
+            let wanted = WANTED.iter().position(|wanted| *wanted == name);
+            same_length.push(Known { name, ty, wanted });
+        }
+    }
+    by_length
+});
+
+fn known(name: &str) -> Option<&'static Known> {
+    KNOWN.get(name.len())?.iter().find(|known| known.name == name)
+}
+
+/// An event on a tape.
+#[derive(Debug)]
+pub(super) struct Quick<'a> {
+    tape: Tape<'a>,
+    looked: Looked,
+}
+
+/// What a look at every field has found.
+#[derive(Debug, Default)]
+struct Looked {
+    /// A bit for each field, by its place, that must be kept as text.
+    as_text: u64,
+    /// The values of those that are wanted.
+    wanted: [Option<Place>; WANTED.len()],
+}
+
+impl<'a> Quick<'a> {
+    /// Takes an object of which every field can be copied or kept as text; else gives it back.
+    pub(super) fn read(tape: Tape<'a>) -> Result<Self, Tape<'a>> {
+        match look(&tape) {
+            Some(looked) => Ok(Self { tape, looked }),
+            None => Err(tape),
+        }
+    }
+
+    /// One of the wanted fields.
+    pub(super) fn get(&self, name: &str) -> Option<Value<'_, 'a>> {
+        let place = WANTED.iter().position(|wanted| *wanted == name)?;
+        self.looked.wanted.get(place)?.map(|place| self.tape.value(place))
+    }
+
+    /// The text of one of the wanted fields.
+    pub(super) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name)?.text().map(Cow::Borrowed)
+    }
+
+    pub(super) fn write(&self, document: &mut Document<'_>) {
+        let (text, root) = (self.tape.text(), self.tape.root());
+        // Inside of the braces.
+        let (mut from, end) = (1, text.len() - 1);
+        if self.looked.as_text != 0 {
+            for (place, member) in root.members().enumerate() {
+                if self.looked.as_text >> place & 1 == 1 {
+                    document.members(text.get(from..member.begin - 1).unwrap_or_default());
+                    document.kept_as_text(member.name, member.value.json());
+                    from = member.value.end() + 1;
+                }
+            }
+        }
+        document.members(text.get(from..end).unwrap_or_default());
+        let mut found = Vec::new();
+        for (name, leaves) in LEAVES {
+            if let Some(value) = self.get(name) {
+                write_leaves(value, leaves, &mut found, document);
+            }
+        }
+        if let Some(address) = self.get("sourceIPAddress").and_then(Value::text) {
+            write_source_ip(address, document);
+        }
+    }
+}
+
+/// None where there is more to decide.
+fn look(tape: &Tape<'_>) -> Option<Looked> {
+    let root = tape.root();
+    let mut looked = Looked::default();
+    for (place, member) in root.members().enumerate() {
+        let token = member.value.token();
+        let fits = match known(member.name) {
+            Some(known) => {
+                if let Some(wanted) = known.wanted.and_then(|place| looked.wanted.get_mut(place)) {
+                    *wanted = Some(member.value.place());
+                }
+                let open = token == Token::Object;
+                token == Token::Null
+                    || known.ty.map_or(Some(open), |ty| has_type(ty, known, member.value))?
+            }
+            None if !may_be_at_root(member.name, |name| root.get(name).is_some()) => return None,
+            None => token != Token::Array,
+        };
+        looked.as_text |= u64::from(!fits).checked_shl(u32::try_from(place).ok()?)?;
+    }
+    Some(looked)
+}
+
+/// None for text with escapes where these would have to be read.
+fn has_type(ty: FieldType, known: &Known, value: Value<'_, '_>) -> Option<bool> {
+    let token = value.token();
+    if known.wanted.is_some() && token == (Token::Text { escaped: true }) {
+        return None;
+    }
+    Some(match ty {
+        FieldType::Boolean => token == Token::Boolean,
+        FieldType::Date => value.text().is_some_and(|text| instant(text).is_some()),
+        FieldType::Keyword => matches!(token, Token::Text { .. }),
+        FieldType::Text
+        | FieldType::TextAndKeyword
+        | FieldType::Long
+        | FieldType::Integer
+        | FieldType::Ip
+        | FieldType::DateEpochSecond
+        | FieldType::Open
+        | FieldType::Kept => false,
+    })
+}
+
+fn write_leaves<'a>(
+    root: Value<'_, 'a>,
+    leaves: &[Leaf],
+    found: &mut Vec<&'a str>,
+    document: &mut Document<'_>,
+) {
+    for group in leaves.chunk_by(|one, other| one.field == other.field) {
+        found.clear();
+        for leaf in group {
+            collect(root, leaf.path, found);
+        }
+        if let Some(first) = group.first() {
+            write_leaf(first.field, found, document);
+        }
+    }
+}
+
+/// Collects the texts, still as JSON, that `path` leads to from an object, or from those of an array.
+fn collect<'a>(from: Value<'_, 'a>, path: &[&str], found: &mut Vec<&'a str>) {
+    if from.token() == Token::Array {
+        // An array in an array is no object.
+        let objects = from.elements().filter(|element| element.token() == Token::Object);
+        return objects.for_each(|object| collect(object, path, found));
+    }
+    let Some((name, deeper)) = path.split_first() else { return };
+    let Some(value) = from.get(name) else { return };
+    if !deeper.is_empty() {
+        collect(value, deeper, found);
+    } else if matches!(value.token(), Token::Text { .. }) {
+        found.push(value.json());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::Timestamp;
+    use crate::parse::Source;
+    use crate::parse::cloudtrail::{Event, Fields};
+    use crate::parse::object::Object;
+
+    fn document(fields: Fields<'_>) -> String {
+        let event = Event::of(fields, true);
+        let source = Source { owner: "1", log_group: "g", log_stream: "s", region: "r" };
+        let (mut out, head) = (Vec::new(), (&source).into());
+        let mut document = Document::begin(&mut out, &head, true, Timestamp(0), "1");
+        event.write(&mut document);
+        let written = document.end();
+        format!(
+            "{:?} {:?} {written:?} {}",
+            event.time(),
+            event.guid(),
+            String::from_utf8(out).unwrap()
+        )
+    }
+
+    /// Whether the event was read quickly; then both ways must make the same of it.
+    fn is_quick(message: &str) -> bool {
+        let Some(tape) = Tape::read(message) else { return false };
+        let object = Object::read(message).expect("a tape is of valid JSON alone");
+        let Ok(quick) = Quick::read(tape) else { return false };
+        assert_eq!(document(Fields::Quick(quick)), document(Fields::Any(object)), "{message}");
+        true
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        let known = SCALARS.iter().map(|(name, _)| *name).chain(OPEN).chain(FLAGS);
+        let inner = LEAVES.iter().flat_map(|(_, leaves)| leaves.iter().flat_map(|leaf| leaf.path));
+        let all: Vec<_> = known.chain(inner.copied()).map(str::to_owned).collect();
+        prop_oneof![
+            12 => prop::sample::select(all),
+            2 => "[a-z]{1,4}",
+            1 => prop::sample::select(vec!["message", "@id", "_id", "a.b", "resources_text", ""])
+                .prop_map(str::to_owned),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            4 => "[ -~]{0,12}".prop_map(serde_json::Value::from),
+            1 => any::<String>().prop_map(serde_json::Value::from),
+            1 => any::<i64>().prop_map(serde_json::Value::from),
+            1 => any::<f64>().prop_map(serde_json::Value::from),
+            1 => any::<bool>().prop_map(serde_json::Value::from),
+            1 => Just(json!(null)),
+            1 => Just(json!("2023-07-10T11:42:36Z")),
+            1 => Just(json!("293ba626-3be5-4a26-ab1b-0f4c54f49959")),
+            1 => Just(json!("203.0.113.7")),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                1 => prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+                3 => prop::collection::vec((name(), inner), 0..6).prop_map(|members| {
+                    members.into_iter().collect::<serde_json::Map<_, _>>().into()
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        // What fails is written down as a test, not as a seed.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_event_makes_the_same_document_both_ways(
+            members in prop::collection::vec((name(), value()), 0..12), pretty in 0..8_u8
+        ) {
+            let event = serde_json::Value::from(members.into_iter().collect::<serde_json::Map<_, _>>());
+            is_quick(&if pretty == 0 { format!("{event:#}") } else { event.to_string() });
+        }
+
+        #[test]
+        fn a_damaged_event_makes_the_same_document_both_ways(
+            members in prop::collection::vec((name(), value()), 1..6),
+            at in any::<prop::sample::Index>(), with in "[\"\\\\{}\\[\\]:,0-9a-z .-]{0,3}"
+        ) {
+            let event = serde_json::Value::from(members.into_iter().collect::<serde_json::Map<_, _>>());
+            let text = event.to_string();
+            let mut at = at.index(text.len());
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            let next = text[at..].chars().next().map_or(0, char::len_utf8);
+            is_quick(&[&text[..at], &with, &text[at + next..]].concat());
+        }
+    }
+
+    #[test]
+    fn an_ordinary_event_is_quick() {
+        let event = json!({
+            "eventVersion": "1.09", "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::1:x/y",
+                "sessionContext": {"sessionIssuer": {"arn": "arn:z"}, "attributes": {"mfaAuthenticated": "false"}}},
+            "eventTime": "2023-07-10T11:42:36Z", "eventName": "RunInstances", "sourceIPAddress": "203.0.113.7",
+            "requestParameters": {"instancesSet": {"items": [{"instanceId": "i-2"}, {"instanceId": "i-1"}]}},
+            "responseElements": null, "readOnly": false, "userAgent": "a \"b\" \\u003c",
+            "resources": [{"ARN": "arn:a", "type": "b"}, {"ARN": "arn:c"}], "newField": {"a": 1}, "newList": [1],
+            "eventID": "293ba626-3be5-4a26-ab1b-0f4c54f49959", "recipientAccountId": 12,
+        });
+        assert!(is_quick(&event.to_string()));
+        let with = |old: &str, new: &str| event.to_string().replace(old, new);
+        assert!(is_quick(&with("\"1.09\"", "1.09")));
+        for (old, new) in [
+            ("\"eventName\"", " \"eventName\""),
+            ("\"eventName\"", "\"event\\u004eame\""),
+            ("2023-07", "2023\\u002d07"),
+            ("newField", "new.Field"),
+            ("newField", "resources_text"),
+            ("\"instanceId\":\"i-2\"", "\"instanceId\":\"i-2\",\"instanceId\":\"i-3\""),
+            ("\"i-2\"", "\"\\ud83d\\ude00\""),
+            ("\"i-2\"", &format!("\"{}\"", "x".repeat(9_000))),
+            ("\"i-2\"", &format!("{}1{}", "[".repeat(20), "]".repeat(20))),
+        ] {
+            let odd = with(old, new);
+            assert_ne!(odd, event.to_string());
+            assert!(!is_quick(&odd), "{odd}");
+        }
+    }
+}
