@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::time::Instant;
 
 use crate::event::{DestinationId, Moment};
 use crate::memory::Waiting;
@@ -146,20 +147,19 @@ impl WorkQueue {
     /// The same, waiting for it for as long as the caller's oldest open body may stay open, or
     /// [`LONGEST_WAIT`] when it has none.
     pub fn next(&self, may_run: impl Fn(Place) -> bool, open_for: Option<Duration>) -> Next {
-        let wait = longest(open_for);
+        // Not anew after each wake-up: in a busy daemon there is always one sooner.
+        let until = Instant::now() + longest(open_for);
         let mut state = self.lock();
-        let mut waited = false;
         loop {
             if let Some(next) = state.take(&may_run, open_for.is_some()) {
                 return next;
             }
-            if waited {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Next::Timeout;
             }
-            let woken = self.changed.wait_timeout(state, wait);
-            let (guard, result) = woken.unwrap_or_else(PoisonError::into_inner);
-            state = guard;
-            waited = result.timed_out();
+            let woken = self.changed.wait_timeout(state, left);
+            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -2,9 +2,11 @@
 //! its record was parked, and nothing waits for ever.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use proptest::prelude::*;
 
+use super::queue::Next;
 use super::*;
 use crate::ack::ShardAcks;
 use crate::batch::MIN_CHARGE;
@@ -155,6 +157,22 @@ fn a_destination_without_room_stops_only_those_who_feed_it() {
     });
     held.settle_delivered(0);
     world.end(|batch| batch.settle_delivered(0));
+}
+
+#[test]
+fn an_open_body_waits_no_longer_for_all_that_wakes_the_queue() {
+    let queue = WorkQueue::default();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                queue.wake();
+            }
+        });
+        let next = queue.next(|_| false, Some(Duration::from_millis(20)));
+        is_over.store(true, Relaxed);
+        assert!(matches!(next, Next::Timeout));
+    });
 }
 
 #[test]
