@@ -104,21 +104,27 @@ pub struct BatchBuilder {
     items: Vec<Item>,
     records: Vec<AckToken>,
     indices: Vec<Arc<str>>,
+    /// The place of the index of the event before.
+    last_index: u16,
+    /// What leads to an id, for that index.
+    lead: Vec<u8>,
 }
 
 impl BatchBuilder {
     /// Opens a body; `permit` is what it may grow to.
     #[must_use]
-    pub fn open(framing: Framing, account: Account, permit: BodyPermit, now: Moment) -> Self {
+    pub fn open(framing: Framing, account: Account, mut permit: BodyPermit, now: Moment) -> Self {
         Self {
             framing,
             account,
             opened: now,
-            body: Vec::new(),
+            body: permit.buffer(),
             ids: Vec::new(),
             items: Vec::new(),
             records: Vec::new(),
             indices: Vec::new(),
+            last_index: 0,
+            lead: Vec::new(),
             permit,
         }
     }
@@ -139,7 +145,8 @@ impl BatchBuilder {
     /// be one line.
     pub fn push<R>(&mut self, entry: Entry<'_>, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let start = offset(&self.body);
-        let id = self.lead(&entry);
+        self.enter_index(entry.index);
+        let id = self.lead(entry.id);
         let document = offset(&self.body);
         let written = write(&mut self.body);
         let end = offset(&self.body);
@@ -148,7 +155,7 @@ impl BatchBuilder {
             start,
             id,
             id_length: u16::try_from(entry.id.len()).unwrap_or(u16::MAX),
-            index: self.index(entry.index),
+            index: self.last_index,
             document,
             end,
             record: self.record(entry.ack),
@@ -160,29 +167,21 @@ impl BatchBuilder {
     }
 
     /// Writes the line before a document. Returns where the id is.
-    fn lead(&mut self, entry: &Entry<'_>) -> u32 {
-        let id = match self.framing {
+    fn lead(&mut self, id: &str) -> u32 {
+        self.body.extend_from_slice(&self.lead);
+        match self.framing {
             Framing::Bulk => {
-                self.action(entry.index);
-                self.body.extend_from_slice(b"\",\"_id\":\"");
-                let id = append(&mut self.body, entry.id);
-                self.body.extend_from_slice(b"\"}}");
-                id
+                let at = append(&mut self.body, id);
+                self.body.extend_from_slice(b"\"}}\n");
+                at
             }
-            Framing::BulkWithoutIds => {
-                self.action(entry.index);
-                self.body.extend_from_slice(b"\"}}");
-                append(&mut self.ids, entry.id)
+            Framing::BulkWithoutIds => append(&mut self.ids, id),
+            Framing::Lines => {
+                let at = append(&mut self.body, id);
+                self.body.push(b'\n');
+                at
             }
-            Framing::Lines => append(&mut self.body, entry.id),
-        };
-        self.body.push(b'\n');
-        id
-    }
-
-    fn action(&mut self, index: &str) {
-        self.body.extend_from_slice(b"{\"create\":{\"_index\":\"");
-        self.body.extend_from_slice(index.as_bytes());
+        }
     }
 
     /// The document written last, so that a second destination of the event can copy it.
@@ -197,11 +196,12 @@ impl BatchBuilder {
     pub fn seal(mut self) -> Batch {
         let body = std::mem::take(&mut self.body);
         self.permit.resize((body.len() + self.ids.len()).max(MIN_CHARGE));
+        let body = self.permit.complete(body);
         Batch {
             framing: self.framing,
             account: self.account,
             permit: self.permit,
-            body: body.into(),
+            body,
             ids: self.ids.into(),
             items: self.items,
             records: self.records,
@@ -211,14 +211,29 @@ impl BatchBuilder {
         }
     }
 
-    fn index(&mut self, name: &Arc<str>) -> u16 {
-        // Nearly always the index of the event before; a body holds a handful of indices.
+    /// Nearly always the index of the event before; a body holds a handful of indices.
+    fn enter_index(&mut self, name: &Arc<str>) {
+        let last = self.indices.get(usize::from(self.last_index));
+        if last.is_some_and(|last| Arc::ptr_eq(last, name)) {
+            return;
+        }
         let known = self.indices.iter().rposition(|known| known == name);
         let place = known.unwrap_or_else(|| {
             self.indices.push(Arc::clone(name));
             self.indices.len() - 1
         });
-        u16::try_from(place).unwrap_or(u16::MAX)
+        self.last_index = u16::try_from(place).unwrap_or(u16::MAX);
+        let (create, before_id): (_, &[u8]) = match self.framing {
+            Framing::Bulk => (true, b"\",\"_id\":\""),
+            Framing::BulkWithoutIds => (true, b"\"}}\n"),
+            Framing::Lines => (false, b""),
+        };
+        self.lead.clear();
+        if create {
+            self.lead.extend_from_slice(b"{\"create\":{\"_index\":\"");
+            self.lead.extend_from_slice(name.as_bytes());
+            self.lead.extend_from_slice(before_id);
+        }
     }
 
     fn record(&mut self, ack: &AckToken) -> u32 {

@@ -5,9 +5,13 @@
 //! and come back as each part of it gets its fate. Always in this order: with one shared budget
 //! records waiting for a body would hold what the bodies need, and nothing would move.
 
+mod bodies;
+
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+pub use self::bodies::{BodyBudget, BodyPermit};
 
 /// What each shard may hold whatever the others hold: enough for a page of ordinary records.
 pub const SHARD_SHARE: usize = 1 << 20;
@@ -183,101 +187,6 @@ impl Drop for Waiting {
     }
 }
 
-/// One destination's budget for bodies that are open, queued, being sent, or waiting to be.
-pub struct BodyBudget {
-    size: usize,
-    /// Below zero while a document that was larger than its reservation is under way.
-    free: Mutex<i64>,
-    freed: Box<dyn Fn() + Send + Sync>,
-}
-
-impl BodyBudget {
-    /// `size` bytes; `freed` is called, on any thread, after some have come back.
-    #[must_use]
-    pub fn new(size: usize, freed: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        let free = Mutex::new(to_signed(size));
-        Arc::new(Self { size, free, freed: Box::new(freed) })
-    }
-
-    /// Takes `bytes` if they are free, without waiting. Who needs more than the whole budget
-    /// takes the whole budget.
-    #[must_use]
-    pub fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<BodyPermit> {
-        let bytes = bytes.min(self.size);
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if *free < to_signed(bytes) {
-            return None;
-        }
-        *free -= to_signed(bytes);
-        Some(BodyPermit { budget: Arc::clone(self), bytes })
-    }
-
-    /// Whether `try_reserve` would succeed now.
-    #[must_use]
-    pub fn has_room(&self, bytes: usize) -> bool {
-        *self.free.lock().unwrap_or_else(PoisonError::into_inner) >= to_signed(bytes.min(self.size))
-    }
-
-    /// The whole budget, in bytes.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
-    /// The bytes taken; more than `size` while an oversized document is under way.
-    #[must_use]
-    pub fn taken(&self) -> usize {
-        let free = *self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        usize::try_from(to_signed(self.size) - free).unwrap_or(0)
-    }
-}
-
-impl std::fmt::Debug for BodyBudget {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BodyBudget").field("size", &self.size).finish_non_exhaustive()
-    }
-}
-
-/// Bytes taken from a body budget; they return when it is dropped.
-#[derive(Debug)]
-pub struct BodyPermit {
-    budget: Arc<BodyBudget>,
-    bytes: usize,
-}
-
-impl BodyPermit {
-    /// The bytes held.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Holds `bytes` from now on. Growing always succeeds: the budget may be overdrawn by the
-    /// one document that turned out larger than what was reserved for it.
-    pub fn resize(&mut self, bytes: usize) {
-        let difference = to_signed(self.bytes) - to_signed(bytes);
-        self.bytes = bytes;
-        *self.budget.free.lock().unwrap_or_else(PoisonError::into_inner) += difference;
-        if difference > 0 {
-            (self.budget.freed)();
-        }
-    }
-
-    /// Moves `bytes` of it, or what is left, into a permit of their own.
-    #[must_use]
-    pub fn split(&mut self, bytes: usize) -> Self {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        Self { budget: Arc::clone(&self.budget), bytes }
-    }
-}
-
-impl Drop for BodyPermit {
-    fn drop(&mut self) {
-        self.resize(0);
-    }
-}
-
 /// The right to inflate a record that expands beyond the usual, or to make dead letters out of one:
 /// one at a time in the process. Whoever has it never waits for another budget.
 #[derive(Clone)]
@@ -337,15 +246,10 @@ fn to_permits(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-fn to_signed(bytes: usize) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::FutureExt;
-    use proptest::prelude::*;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     #[tokio::test]
@@ -447,30 +351,6 @@ mod tests {
         assert_eq!(budget.size_and_taken(), (size, 0));
     }
 
-    #[test]
-    fn an_oversized_document_overdraws_and_is_paid_back() {
-        let budget = BodyBudget::new(100, || {});
-        let mut permit = budget.try_reserve(60).unwrap();
-        permit.resize(150);
-        assert_eq!(budget.taken(), 150);
-        assert!(budget.try_reserve(1).is_none());
-        drop(permit);
-        assert_eq!(budget.taken(), 0);
-        assert_eq!(budget.try_reserve(1000).unwrap().bytes(), 100);
-    }
-
-    #[test]
-    fn giving_bytes_back_is_told_to_those_who_wait() {
-        let told = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&told);
-        let budget = BodyBudget::new(100, move || _ = counter.fetch_add(1, Relaxed));
-        let mut permit = budget.try_reserve(100).unwrap();
-        let half = permit.split(50);
-        drop(permit);
-        drop(half);
-        assert_eq!(told.load(Relaxed), 2);
-    }
-
     #[tokio::test]
     async fn the_decode_slot_comes_back_from_a_thread_that_panics() {
         let told = Arc::new(AtomicUsize::new(0));
@@ -485,23 +365,5 @@ mod tests {
         assert_eq!((slot.is_free(), told.load(Relaxed)), (true, 1));
         drop(slot.take().await);
         assert_eq!(told.load(Relaxed), 2);
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_taken_is_what_the_permits_hold(steps in prop::collection::vec((0u8..4, 0usize..400), 1..80)) {
-            let budget = BodyBudget::new(1000, || {});
-            let mut permits: Vec<BodyPermit> = Vec::new();
-            for (step, n) in steps {
-                match (step, permits.len()) {
-                    (0, _) | (_, 0) => permits.extend(budget.try_reserve(n)),
-                    (1, count) => drop(permits.swap_remove(n % count)),
-                    (2, count) => { let part = permits[n % count].split(n); permits.push(part); }
-                    (_, count) => { let at = n % count; let less = permits[at].bytes().min(n); permits[at].resize(less); }
-                }
-                prop_assert_eq!(budget.taken(), permits.iter().map(BodyPermit::bytes).sum::<usize>());
-                prop_assert!(budget.taken() <= budget.size());
-            }
-        }
     }
 }
