@@ -1,21 +1,28 @@
-//! Finds what is special in JSON text, eight bytes at a time and without `unsafe`.
+//! Finds what is special in JSON text and in lines of tokens, sixteen bytes at a time.
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = ONES * 0x80;
+use wide::u8x16;
 
 /// How many bytes come before the first that cannot stand for itself inside a JSON string: a quote,
 /// a backslash or a control character (RFC 8259 §7). The length of `bytes` when there is none.
 #[must_use]
+#[inline]
 pub fn plain(bytes: &[u8]) -> usize {
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let special = special(u64::from_le_bytes(*word));
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    for (at, chunk) in chunks.iter().enumerate() {
+        let special = special(chunk);
         if special != 0 {
-            return at * 8 + (special.trailing_zeros() / 8) as usize;
+            return at * 16 + special.trailing_zeros() as usize;
         }
     }
-    let in_rest = rest.iter().position(|byte| is_special(*byte));
-    in_rest.map_or(bytes.len(), |at| words.len() * 8 + at)
+    if rest.is_empty() {
+        return bytes.len();
+    }
+    // A last chunk that begins in the one before is looked at sooner than each byte.
+    if let Some(chunk) = bytes.last_chunk() {
+        let special = special(chunk);
+        return bytes.len() - if special == 0 { 0 } else { 16 - special.trailing_zeros() as usize };
+    }
+    rest.iter().position(|byte| is_special(*byte)).unwrap_or(bytes.len())
 }
 
 /// Whether a byte cannot stand for itself inside a JSON string.
@@ -24,42 +31,41 @@ pub const fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Whether one of eight bytes cannot stand for itself inside a JSON string.
+/// A bit for each byte, the first the lowest, that cannot stand for itself inside a JSON string.
 #[must_use]
-pub const fn has_special(word: u64) -> bool {
-    special(word) != 0
+#[inline]
+pub fn special(chunk: &[u8; 16]) -> u32 {
+    let bytes = u8x16::new(*chunk);
+    let control = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+    let quote = bytes.simd_eq(u8x16::splat(b'"'));
+    let backslash = bytes.simd_eq(u8x16::splat(b'\\'));
+    (control | quote | backslash).to_bitmask()
 }
 
-/// The high bit of each of eight bytes, the first the lowest, that is this one.
+/// A bit for each byte, the first the lowest, that is this one.
 #[must_use]
-pub const fn equal(word: u64, byte: u8) -> u64 {
-    let other = word ^ (ONES * byte as u64);
-    // Without carries from one byte to the next, so that every bit is right.
-    !(((other & !HIGHS) + !HIGHS) | other) & HIGHS
+#[inline]
+pub fn equal(chunk: &[u8; 16], byte: u8) -> u32 {
+    u8x16::new(*chunk).simd_eq(u8x16::splat(byte)).to_bitmask()
 }
 
-/// Whether the first `count` of eight bytes, at most all of them, are decimal digits.
+/// A bit for each byte, the first the lowest, that is a decimal digit.
 #[must_use]
-pub const fn are_digits(word: u64, count: usize) -> bool {
-    let unused = if count >= 8 { 0 } else { u64::MAX << (count * 8) };
-    let digits = (word & !unused) | (ONES * b'0' as u64 & unused);
-    let tens = ONES * 0xf0;
-    // Six more than 9 is in the next row of ASCII's table.
-    digits & tens == ONES * b'0' as u64 && (digits + ONES * 6) & tens == ONES * b'0' as u64
+#[inline]
+pub fn digits(chunk: &[u8; 16]) -> u32 {
+    let bytes = u8x16::new(*chunk);
+    let limited = bytes.max(u8x16::splat(b'0')).min(u8x16::splat(b'9'));
+    limited.simd_eq(bytes).to_bitmask()
 }
 
-/// The high bit of each special byte. A borrow can set it in a byte above a special one too, so only
-/// the lowest is to be believed.
-const fn special(word: u64) -> u64 {
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (control | zero(quote) | zero(backslash)) & HIGHS
-}
-
-/// The high bit of each byte that is zero, as in [`special`].
-const fn zero(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word
+/// Whether all bytes are decimal digits.
+#[must_use]
+pub fn all_digits(bytes: &[u8]) -> bool {
+    let (chunks, _) = bytes.as_chunks();
+    match bytes.last_chunk() {
+        Some(last) => chunks.iter().chain([last]).all(|chunk| digits(chunk) == 0xffff),
+        None => bytes.iter().all(u8::is_ascii_digit),
+    }
 }
 
 #[cfg(test)]
@@ -71,10 +77,10 @@ mod tests {
     #[test]
     fn every_byte_is_told_apart_at_every_place() {
         for byte in 0..=u8::MAX {
-            for place in 0..24 {
-                let mut bytes = [b'x'; 24];
+            for place in 0..40 {
+                let mut bytes = [b'x'; 40];
                 bytes[place] = byte;
-                let expected = if is_special(byte) { place } else { 24 };
+                let expected = if is_special(byte) { place } else { 40 };
                 assert_eq!(plain(&bytes), expected, "{byte} at {place}");
             }
         }
@@ -85,15 +91,17 @@ mod tests {
         for byte in 0..=u8::MAX {
             for other in [b' ', b' ' + 1, 0, 0x80, 0xff, b'0', b'9'] {
                 let bytes = [other, byte, other, b'5', other, byte, byte, other];
-                let word = u64::from_le_bytes(bytes);
-                for (place, found) in bytes.iter().enumerate() {
-                    let bit = equal(word, b' ') >> (place * 8) & 0xff;
-                    assert_eq!(bit, if *found == b' ' { 0x80 } else { 0 }, "{bytes:?}");
-                    let expected = bytes[..place].iter().all(u8::is_ascii_digit);
-                    assert_eq!(are_digits(word, place), expected, "{place} of {bytes:?}");
+                let chunk: [u8; 16] = [bytes, bytes].concat().try_into().unwrap();
+                for (place, found) in chunk.iter().enumerate() {
+                    assert_eq!(equal(&chunk, b' ') >> place & 1 == 1, *found == b' ', "{chunk:?}");
+                    assert_eq!(special(&chunk) >> place & 1 == 1, is_special(*found), "{chunk:?}");
+                    let is_digit = digits(&chunk) >> place & 1 == 1;
+                    assert_eq!(is_digit, found.is_ascii_digit(), "{chunk:?}");
                 }
-                assert_eq!(are_digits(word, 8), bytes.iter().all(u8::is_ascii_digit));
-                assert_eq!(has_special(word), bytes.iter().any(|byte| is_special(*byte)));
+                assert_eq!((equal(&chunk, b' ') | special(&chunk)) >> 16, 0);
+                let last = bytes[1..].iter().all(u8::is_ascii_digit);
+                assert_eq!(all_digits(&[b"0123456789123456", &bytes[1..]].concat()), last);
+                assert_eq!(all_digits(&chunk), chunk.iter().all(u8::is_ascii_digit));
             }
         }
     }

@@ -53,6 +53,7 @@ impl<'a> Reader<'a> {
     fn envelope(&mut self, user_record: Option<u32>, decoded: &mut Decoded<'a>) -> Option<()> {
         let (mut kind, mut owner, mut log_group, mut log_stream) = (None, None, None, None);
         let mut log_events = None;
+        self.skip(b'{')?;
         self.members(|reader, key| match key {
             "messageType" => once(&mut kind, reader.string()?),
             "owner" => once(&mut owner, reader.string()?),
@@ -86,13 +87,29 @@ impl<'a> Reader<'a> {
 
     fn log_event(&mut self) -> Option<LogEvent<'a>> {
         let (mut id, mut timestamp, mut message, mut extracted) = (None, None, None, None);
-        self.members(|reader, key| match key {
-            "id" => once(&mut id, reader.string()?),
-            "timestamp" => once(&mut timestamp, reader.whole_number()?),
-            "message" => once(&mut message, reader.string()?),
-            "extractedFields" => once(&mut extracted, reader.any()?),
-            _ => None,
-        })?;
+        let mut ended = false;
+        // What is always there comes first, in this order; else each key is looked at.
+        if self.skip_all(b"{\"id\":") {
+            id = Some(self.string()?);
+            if self.skip_all(b",\"timestamp\":") {
+                timestamp = Some(self.whole_number()?);
+                if self.skip_all(b",\"message\":") {
+                    message = Some(self.string()?);
+                }
+            }
+            ended = self.next_or_end(b'}')?;
+        } else {
+            self.skip(b'{')?;
+        }
+        if !ended {
+            self.members(|reader, key| match key {
+                "id" => once(&mut id, reader.string()?),
+                "timestamp" => once(&mut timestamp, reader.whole_number()?),
+                "message" => once(&mut message, reader.string()?),
+                "extractedFields" => once(&mut extracted, reader.any()?),
+                _ => None,
+            })?;
+        }
         Some(LogEvent {
             id: Cow::Borrowed(id.unwrap_or_default()),
             timestamp: timestamp.map(Timestamp),
@@ -101,9 +118,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The members of an object, of which `read` reads the values.
+    /// The members of an object, or those that are left of it, of which `read` reads the values.
     fn members(&mut self, mut read: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
-        self.skip(b'{')?;
         loop {
             let key = self.string()?;
             self.skip(b':')?;
@@ -151,6 +167,14 @@ impl<'a> Reader<'a> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
+    /// Skips exactly this, if it is next.
+    fn skip_all<const N: usize>(&mut self, bytes: &[u8; N]) -> bool {
+        let rest = self.text.as_bytes().get(self.at..).and_then(|rest| rest.first_chunk());
+        let is_next = rest == Some(bytes);
+        self.at += if is_next { N } else { 0 };
+        is_next
+    }
+
     fn rest(&self) -> Option<&'a str> {
         self.text.get(self.at..)
     }
@@ -187,9 +211,12 @@ impl<'a> Reader<'a> {
     fn whole_number(&mut self) -> Option<i64> {
         self.peek()?;
         let rest = self.rest()?.as_bytes();
-        let digits = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        let digits = match rest.first_chunk() {
+            Some(chunk) => scan::digits(chunk).trailing_ones() as usize,
+            None => rest.iter().position(|byte| !byte.is_ascii_digit())?,
+        };
         // Leading zeros are no JSON.
-        if !(1..=18).contains(&digits) || (digits > 1 && rest.first() == Some(&b'0')) {
+        if !(1..=15).contains(&digits) || (digits > 1 && rest.first() == Some(&b'0')) {
             return None;
         }
         // A fraction or an exponent would follow at once.
@@ -223,31 +250,39 @@ fn unescape(from: &[u8], to: &mut [u8]) -> Option<(usize, usize)> {
     loop {
         let rest = from.get(read..)?;
         // Most pieces are shorter than a chunk, of which copying all costs less than copying a part.
-        let plain = match (rest.first_chunk::<16>(), to.get_mut(written..written + 16)) {
-            (Some(chunk), Some(room)) => {
-                room.copy_from_slice(chunk);
-                scan::plain(chunk)
+        let room = to.get_mut(written..)?;
+        let plain = if let (Some(chunk), Some(room)) = (rest.first_chunk(), room.first_chunk_mut())
+        {
+            *room = *chunk;
+            let special = scan::special(chunk);
+            if special == 0 {
+                read += 16;
+                written += 16;
+                continue;
             }
-            _ => {
-                let plain = scan::plain(rest);
-                to.get_mut(written..written + plain)?.copy_from_slice(rest.get(..plain)?);
-                plain
-            }
+            special.trailing_zeros() as usize
+        } else {
+            let plain = scan::plain(rest);
+            room.get_mut(..plain)?.copy_from_slice(rest.get(..plain)?);
+            plain
         };
         read += plain;
         written += plain;
-        match from.get(read)? {
-            b'"' => return Some((read + 1, written)),
-            b'\\' => {
-                let (byte, length) = escaped(from.get(read + 1..)?)?;
+        match rest.get(plain..)? {
+            [b'"', ..] => return Some((read + 1, written)),
+            // What JSON in a message has most.
+            [b'\\', b'"', ..] => {
+                *to.get_mut(written)? = b'"';
+                read += 2;
+            }
+            [b'\\', escape @ ..] => {
+                let (byte, length) = escaped(escape)?;
                 *to.get_mut(written)? = byte;
                 read += 1 + length;
-                written += 1;
             }
-            // A chunk without anything special.
-            _ if plain == 16 => {}
             _ => return None,
         }
+        written += 1;
     }
 }
 
@@ -356,8 +391,9 @@ mod tests {
             while !text.is_char_boundary(at) {
                 at -= 1;
             }
-            let next = text[at..].chars().next().map_or(0, char::len_utf8);
-            let damaged = [&text[..at], &with, &text[at + next..]].concat();
+            let (before, from) = text.split_at(at);
+            let next = from.chars().next().map_or(0, char::len_utf8);
+            let damaged = [before, &with, from.split_at(next).1].concat();
             if let Some(quick) = quickly(&damaged) {
                 prop_assert_eq!(Some(quick), surely(&damaged), "{}", damaged);
             }

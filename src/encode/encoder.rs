@@ -16,7 +16,7 @@ use crate::dead_letter::Letter;
 use crate::decode::{self, Envelope, LogEvent, Undecodable};
 use crate::event::{DestinationId, Moment, RouteId};
 use crate::fate::KeptReason;
-use crate::parse::{Head, Parsed, Parser, Source, Stamp};
+use crate::parse::{Parsed, Parser, Source, Stamp};
 use crate::record::{AckToken, LetterPayload};
 use crate::route::{Choice, IndexTemplate, Placed, Way};
 use crate::telemetry::chain::Chain;
@@ -190,7 +190,6 @@ impl Encoder {
 struct At<'a> {
     ack: &'a AckToken,
     source: &'a Source<'a>,
-    head: &'a Head,
     event: &'a LogEvent<'a>,
     /// Its place among the events of its record.
     ordinal: u32,
@@ -229,12 +228,8 @@ impl Bench {
         }
         let shared = Arc::clone(&self.shared);
         let record = work.ack.record();
-        let source = Source {
-            owner: &envelope.owner,
-            log_group: &envelope.log_group,
-            log_stream: &envelope.log_stream,
-            region: &record.place.region,
-        };
+        let Envelope { owner, log_group, log_stream, .. } = envelope;
+        let source = Source::new(owner, log_group, log_stream, &record.place.region);
         let choice = self.choices.routes(&shared.routes, &record.place.stream, &source);
         if let Choice::Envelope(route) = choice
             && let Way::Discard = shared.routes.get(route)?.way
@@ -242,15 +237,13 @@ impl Bench {
             self.tally.discarded(route, left as u64);
             return None;
         }
-        let head = Head::from(&source);
         let only = record.ticket().and_then(|ticket| ticket.to.as_ref()).map(from_ref);
         for (ordinal, event) in (first..).zip(&envelope.log_events).skip(skip) {
             let (route, read) = shared.routes.route(choice, &source, event);
             match &shared.routes.get(route)?.way {
                 Way::Discard => self.tally.discarded(route, 1),
                 Way::Send { parser, to, index } => {
-                    let (ack, source) = (&work.ack, &source);
-                    let at = At { ack, source, head: &head, event, ordinal, route, read };
+                    let at = At { ack: &work.ack, source: &source, event, ordinal, route, read };
                     if let Err(full) = self.event(at, (parser, index, only.unwrap_or(to))) {
                         return Some((Place::Destination(full), ordinal));
                     }
@@ -281,14 +274,15 @@ impl Bench {
             Placed::Day(_) => Stamp { timestamp: time, undated: false },
             Placed::Undated => Stamp { timestamp: arrival, undated: true },
         };
-        let index = self.choices.index(at.route, index, placed, at.source);
+        let Some(index) = self.choices.index(at.route, index, placed, at.source) else {
+            return Ok(());
+        };
         self.id.clear();
         parsed.document_id(at.source, &mut self.id);
-        let entry =
-            Entry { ack: at.ack, event: at.ordinal, route: at.route, index: &index, id: &self.id };
+        let entry = Entry { ack: at.ack, event: at.ordinal, route: at.route, index, id: &self.id };
         let Some((first, others)) = to.split_first() else { return Ok(()) };
         let Some(Some(body)) = self.open.get_mut(usize::from(first.0)) else { return Ok(()) };
-        let written = body.push(entry, |out| parsed.write(at.head, stamp, out));
+        let written = body.push(entry, |out| parsed.write(at.source, stamp, out));
         for other in others {
             let pair = [usize::from(first.0), usize::from(other.0)];
             if let Ok([Some(from), Some(to)]) = self.open.get_disjoint_mut(pair) {
@@ -324,18 +318,16 @@ impl Bench {
     /// Makes sure that the destination has an open body with `need` bytes left, or an empty one.
     /// False when the budget has no room for another body.
     fn has_open(&mut self, to: DestinationId, need: usize) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let place = usize::from(to.0);
-        let (Some(outlet), Some(open)) = (shared.outlets.get(place), self.open.get(place)) else {
-            return false;
-        };
-        if let Some(body) = open {
+        if let Some((body, outlet)) = self.open_body(to) {
             let fits = body.size() + need <= outlet.max_body && body.has_room_for_index();
             if fits || body.size() == 0 {
                 return true;
             }
             self.seal(to);
         }
+        let shared = Arc::clone(&self.shared);
+        let place = usize::from(to.0);
+        let Some(outlet) = shared.outlets.get(place) else { return false };
         let Some(permit) = outlet.budget.try_reserve(outlet.charge()) else { return false };
         let now = shared.clock.now();
         let body = BatchBuilder::open(outlet.framing, outlet.account.clone(), permit, now);

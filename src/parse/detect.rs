@@ -6,36 +6,48 @@
 //! A parse error is reported only where the name promised one of the two and the message is no
 //! object either; a line of text in any other group is just text.
 
-use wildmatch::WildMatch;
-
 use super::object::Object;
 use super::schema::Schema;
 use super::{Content, JsonOptions, ParseError, VpcFormat, cloudtrail, vpc_flow};
 
-/// The names that people and AWS's consoles give to log groups, in lower case.
-const CLOUDTRAIL_GROUPS: [&str; 1] = ["*cloudtrail*"];
-const FLOW_GROUPS: [&str; 6] =
-    ["*flowlog*", "*flow-log*", "*flow_log*", "/vpc/*", "/aws/vpc/*", "/aws/tgw/*"];
+/// What is in the names that people and AWS's consoles give to log groups, in lower case.
+const CLOUDTRAIL: &str = "cloudtrail";
+const FLOW: [&str; 3] = ["flowlog", "flow-log", "flow_log"];
+
+/// How the names of such log groups begin.
+const FLOW_BEGINS: [&str; 3] = ["/vpc/", "/aws/vpc/", "/aws/tgw/"];
 
 /// A function's own log is text, even when the function is named after the logs that it reads.
 const FUNCTIONS: &str = "/aws/lambda/";
 
 /// What `auto` reads with: AWS's defaults.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Auto {
     format: VpcFormat,
     json: JsonOptions,
-    cloudtrail_groups: Vec<WildMatch>,
-    flow_groups: Vec<WildMatch>,
 }
 
-impl Default for Auto {
-    fn default() -> Self {
-        Self {
-            format: VpcFormat::default(),
-            json: JsonOptions::default(),
-            cloudtrail_groups: CLOUDTRAIL_GROUPS.map(WildMatch::new).to_vec(),
-            flow_groups: FLOW_GROUPS.map(WildMatch::new).to_vec(),
+/// What the name of a log group promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Promise {
+    CloudTrail,
+    VpcFlow,
+    Nothing,
+}
+
+impl Promise {
+    pub(super) fn of(log_group: &str) -> Self {
+        let group = log_group.to_ascii_lowercase();
+        if group.starts_with(FUNCTIONS) {
+            Self::Nothing
+        } else if group.contains(CLOUDTRAIL) {
+            Self::CloudTrail
+        } else if FLOW.iter().any(|name| group.contains(name))
+            || FLOW_BEGINS.iter().any(|name| group.starts_with(name))
+        {
+            Self::VpcFlow
+        } else {
+            Self::Nothing
         }
     }
 }
@@ -44,10 +56,10 @@ impl Auto {
     /// Reads a message; an error means that the log group's name promised something else.
     pub(super) fn read<'a>(
         &'a self,
-        log_group: &str,
+        promise: Promise,
         message: &'a str,
     ) -> Result<Content<'a>, ParseError> {
-        let promised = self.read_as_promised(log_group, message);
+        let promised = self.read_as_promised(promise, message);
         if let Some(Ok(content)) = promised {
             return Ok(content);
         }
@@ -69,20 +81,16 @@ impl Auto {
 
     fn read_as_promised<'a>(
         &'a self,
-        log_group: &str,
+        promise: Promise,
         message: &'a str,
     ) -> Option<Result<Content<'a>, ParseError>> {
-        let group = log_group.to_ascii_lowercase();
-        if group.starts_with(FUNCTIONS) {
-            return None;
-        }
-        let is_one_of = |patterns: &[WildMatch]| patterns.iter().any(|name| name.matches(&group));
-        if is_one_of(&self.cloudtrail_groups) {
-            Some(cloudtrail::Event::read(message).map(Content::CloudTrail))
-        } else if is_one_of(&self.flow_groups) {
-            Some(self.format.read(message).map(Content::VpcFlow))
-        } else {
-            None
+        match promise {
+            Promise::CloudTrail => {
+                let event = cloudtrail::Event::read(message);
+                Some(event.map(Box::new).map(Content::CloudTrail))
+            }
+            Promise::VpcFlow => Some(self.format.read(message).map(Content::VpcFlow)),
+            Promise::Nothing => None,
         }
     }
 
@@ -90,7 +98,7 @@ impl Auto {
         if message.trim_start().starts_with('{') {
             let object = Object::read(message).ok()?;
             return Some(match cloudtrail::Event::recognise(object) {
-                Ok(event) => Content::CloudTrail(event),
+                Ok(event) => Content::CloudTrail(Box::new(event)),
                 Err(object) => Content::Json(self.json.log(object, message)),
             });
         }

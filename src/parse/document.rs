@@ -7,30 +7,6 @@ use crate::event::Timestamp;
 use super::object::Object;
 use super::{Source, Written, javascript, schema, structural, writer};
 
-/// What all documents from one source begin with, but for their time and id: made once for an envelope.
-#[derive(Debug)]
-pub struct Head {
-    fields: Vec<u8>,
-    /// What of it the documents have that do not name the region.
-    without_region: usize,
-}
-
-impl From<&Source<'_>> for Head {
-    fn from(source: &Source<'_>) -> Self {
-        let mut fields = Vec::with_capacity(256);
-        let mut text = |name, text| {
-            writer::name(&mut fields, name);
-            writer::string(&mut fields, text);
-            fields.len()
-        };
-        text("@owner", source.owner);
-        text("@log_group", source.log_group);
-        let without_region = text("@log_stream", source.log_stream);
-        text("@aws.region", source.region);
-        Self { fields, without_region }
-    }
-}
-
 /// The open end of a document in a body.
 pub(super) struct Document<'o> {
     out: &'o mut Vec<u8>,
@@ -43,17 +19,17 @@ impl<'o> Document<'o> {
     /// Appends the fields that every document has.
     pub(super) fn begin(
         out: &'o mut Vec<u8>,
-        head: &Head,
+        source: &Source<'_>,
         with_region: bool,
         timestamp: Timestamp,
         id: &str,
     ) -> Self {
         out.extend_from_slice(b"{\"@timestamp\":");
         writer::timestamp(out, timestamp);
-        let mut document = Self { out, others: Vec::new(), fields_as_text: 0 };
-        document.text("@id", id);
-        let length = if with_region { head.fields.len() } else { head.without_region };
-        document.out.extend_from_slice(head.fields.get(..length).unwrap_or_default());
+        let document = Self { out, others: Vec::new(), fields_as_text: 0 };
+        document.out.extend_from_slice(b",\"@id\":");
+        writer::string(document.out, id);
+        document.out.extend_from_slice(source.head(with_region));
         document
     }
 

@@ -7,6 +7,7 @@ use super::document::{Document, may_be_at_root};
 use super::object::Object;
 use super::schema::{self, FieldType, Schema};
 use super::structural::{MAX_LEAF, is_path, scalar_length};
+use super::tape::{Tape, Token, Value};
 
 /// How JSON messages are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,12 +60,21 @@ impl JsonOptions {
 
     /// Reads a message that is to be one JSON object.
     pub(super) fn read<'a>(&'a self, message: &'a str) -> Result<Log<'a>, ParseError> {
+        if let Some(log) = self.quickly(message) {
+            return Ok(log);
+        }
         Object::read(message).map(|object| self.log(object, message))
+    }
+
+    /// Reads an object that can be copied as it is, with all that is in it.
+    fn quickly<'a>(&'a self, message: &'a str) -> Option<Log<'a>> {
+        let tape = Tape::read(message).filter(|_| !self.own_fields)?;
+        Some(Log { options: self, fields: Fields::Quick(tape) })
     }
 
     /// Takes an object that was read from `message`.
     pub(super) fn log<'a>(&'a self, object: Object<'a>, message: &'a str) -> Log<'a> {
-        Log { options: self, object, message }
+        Log { options: self, fields: Fields::Any(object, message) }
     }
 
     /// Adds the fields of these documents.
@@ -107,12 +117,46 @@ fn below<'p>(outer: &str, path: &'p str) -> Option<&'p str> {
 #[derive(Debug)]
 pub(super) struct Log<'a> {
     options: &'a JsonOptions,
-    object: Object<'a>,
-    message: &'a str,
+    fields: Fields<'a>,
+}
+
+#[derive(Debug)]
+enum Fields<'a> {
+    /// Of a message that is copied as it is.
+    Quick(Tape<'a>),
+    /// Of any message, with its text.
+    Any(Object<'a>, &'a str),
 }
 
 impl Log<'_> {
     pub(super) fn write(&self, document: &mut Document<'_>) {
+        match &self.fields {
+            Fields::Quick(tape) => {
+                document.as_it_came("log", tape.text());
+                for Lift(path) in &self.options.lift {
+                    if let Some(leaf) =
+                        find_on_tape(tape.root(), path).filter(|leaf| is_leaf_on_tape(*leaf))
+                    {
+                        document.as_it_came(path, leaf.json());
+                    }
+                }
+            }
+            Fields::Any(object, message) => {
+                WithObject { options: self.options, object, message }.write(document);
+            }
+        }
+    }
+}
+
+/// A message with one level of it read.
+struct WithObject<'l, 'a> {
+    options: &'l JsonOptions,
+    object: &'l Object<'a>,
+    message: &'l str,
+}
+
+impl WithObject<'_, '_> {
+    fn write(&self, document: &mut Document<'_>) {
         if self.options.own_fields {
             document.others(self.object.replaced());
             for (name, value) in self.object.iter() {
@@ -124,10 +168,10 @@ impl Log<'_> {
             // As an object it would lose a value.
             document.kept_as_text("log", self.message);
         } else {
-            document.open_object("log", &self.object, self.message);
+            document.open_object("log", self.object, self.message);
         }
         for Lift(path) in &self.options.lift {
-            if let Some(leaf) = find(&self.object, path).filter(|leaf| is_leaf(leaf)) {
+            if let Some(leaf) = find(self.object, path).filter(|leaf| is_leaf(leaf)) {
                 document.as_it_came(path, leaf.get());
             }
         }
@@ -165,10 +209,27 @@ fn find<'a>(object: &Object<'a>, path: &str) -> Option<&'a RawValue> {
     find(&Object::of(object.get(name)?)?, deeper)
 }
 
+/// As [`find`], on a tape.
+fn find_on_tape<'t, 'a>(object: Value<'t, 'a>, path: &str) -> Option<Value<'t, 'a>> {
+    if let Some(value) = object.get(path) {
+        return Some(value);
+    }
+    let (name, deeper) = path.split_once('.')?;
+    find_on_tape(object.get(name)?, deeper)
+}
+
 /// Whether a keyword field takes the value.
 fn is_leaf(value: &RawValue) -> bool {
     let json = value.get();
     json != "null" && scalar_length(json).is_some_and(|length| length <= MAX_LEAF)
+}
+
+/// As [`is_leaf`], on a tape, where no text is too long.
+fn is_leaf_on_tape(value: Value<'_, '_>) -> bool {
+    match value.token() {
+        Token::Text { .. } | Token::Number | Token::Boolean => true,
+        Token::Object | Token::Array | Token::Null | Token::Name => false,
+    }
 }
 
 fn is_leaf_or_null(value: &RawValue) -> bool {
@@ -187,7 +248,60 @@ fn agrees_inside(value: &RawValue, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::event::Timestamp;
+    use crate::parse::Source;
+    use crate::parse::tests::made_up;
+
+    /// Names with dots, so that a path can lead to one or through several.
+    fn name() -> BoxedStrategy<String> {
+        let names = ["a", "b", "a.b", "message", "log", "level"].map(str::to_owned);
+        prop_oneof![6 => prop::sample::select(names.to_vec()), 1 => any::<String>()].boxed()
+    }
+
+    fn document(log: &Log<'_>) -> String {
+        let source = Source::new("1", "g", "s", "r");
+        let mut out = Vec::new();
+        let mut document = Document::begin(&mut out, &source, true, Timestamp(0), "1");
+        log.write(&mut document);
+        let written = document.end();
+        format!("{written:?} {}", String::from_utf8(out).unwrap())
+    }
+
+    /// Whether the message was read quickly; then both ways must make the same of it.
+    fn is_quick(message: &str) -> bool {
+        let options = lift(&["a.b.a", "b", "level"]).unwrap();
+        let Some(log) = options.quickly(message) else { return false };
+        let object = Object::read(message).expect("a tape is of valid JSON alone");
+        assert_eq!(document(&log), document(&options.log(object, message)), "{message}");
+        true
+    }
+
+    proptest! {
+        // What fails is written down as a test, not as a seed.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_message_makes_the_same_document_both_ways(message in made_up::object(name())) {
+            is_quick(&message);
+        }
+
+        #[test]
+        fn a_damaged_message_makes_the_same_document_both_ways(message in made_up::damaged(name())) {
+            is_quick(&message);
+        }
+    }
+
+    #[test]
+    fn an_ordinary_message_is_quick() {
+        assert!(is_quick(
+            r#"{"level":"INFO","a":{"b":{"a":[1]}},"b":-1.5e3,"x":"a \"b\" \u003c"}"#
+        ));
+        assert!(!is_quick(r#"{"level": "INFO"}"#));
+        assert!(!is_quick(r#"{"a":1,"a":2}"#));
+    }
 
     fn lift(paths: &[&str]) -> Result<JsonOptions, LiftError> {
         let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();

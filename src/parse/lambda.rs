@@ -190,12 +190,9 @@ mod tests {
     use super::super::{Parser, Source, Stamp};
     use super::*;
 
-    const SOURCE: Source<'_> = Source {
-        owner: "111122223333",
-        log_group: "group",
-        log_stream: "stream",
-        region: "eu-central-1",
-    };
+    fn source() -> Source<'static> {
+        Source::new("111122223333", "group", "stream", "eu-central-1")
+    }
     const STAMP: Stamp = Stamp { timestamp: Timestamp(1_700_000_000_123), undated: false };
 
     /// A message, perhaps with extracted fields, and what the document has besides the six keys.
@@ -216,8 +213,7 @@ mod tests {
         let timestamp = Some(Timestamp(1_700_000_000_123));
         let event = LogEvent { id, timestamp, message, extracted_fields };
         let mut out = Vec::new();
-        let written =
-            Parser::Lambda.read(&SOURCE, &event).write(&(&SOURCE).into(), stamp, &mut out);
+        let written = Parser::Lambda.read(&source(), &event).write(&source(), stamp, &mut out);
         (String::from_utf8(out).unwrap(), written.fields_as_text)
     }
 

@@ -19,6 +19,7 @@ mod json;
 mod lambda;
 mod object;
 mod schema;
+mod source;
 mod structural;
 mod tape;
 mod vpc_fields;
@@ -29,27 +30,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::decode::LogEvent;
 use crate::event::Timestamp;
+use crate::scan;
 
 use self::document::Document;
 
 pub use self::detect::Auto;
-pub use self::document::Head;
 pub use self::json::{JsonOptions, LiftError};
 pub use self::schema::{Field, FieldType, Schema};
+pub use self::source::Source;
 pub use self::vpc_flow::{FormatError, VpcFormat};
-
-/// Where a log event comes from: the same for a whole envelope.
-#[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// The AWS account that owns the log group.
-    pub owner: &'a str,
-    /// The log group.
-    pub log_group: &'a str,
-    /// The log stream.
-    pub log_stream: &'a str,
-    /// The AWS region of the Kinesis stream.
-    pub region: &'a str,
-}
 
 /// What a document was made as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,12 +95,14 @@ impl Parser {
     pub fn read<'a>(&'a self, source: &Source<'_>, event: &'a LogEvent<'a>) -> Parsed<'a> {
         let message = event.message.as_ref();
         let read = match self {
-            Self::CloudTrail => cloudtrail::Event::read(message).map(Content::CloudTrail),
+            Self::CloudTrail => {
+                cloudtrail::Event::read(message).map(Box::new).map(Content::CloudTrail)
+            }
             Self::VpcFlow(format) => format.read(message).map(Content::VpcFlow),
             Self::Json(options) => options.read(message).map(Content::Json),
             Self::Plain => Ok(Content::Plain(None)),
             Self::Lambda => Ok(Content::Lambda),
-            Self::Auto(auto) => auto.read(source.log_group, message),
+            Self::Auto(auto) => auto.read(source.promise(), message),
         };
         let content = read.unwrap_or_else(|error| Content::Plain(Some(error)));
         Parsed { event, content }
@@ -217,7 +208,7 @@ pub struct Parsed<'a> {
 
 #[derive(Debug)]
 enum Content<'a> {
-    CloudTrail(cloudtrail::Event<'a>),
+    CloudTrail(Box<cloudtrail::Event<'a>>),
     VpcFlow(vpc_flow::Line<'a>),
     Json(json::Log<'a>),
     Plain(Option<ParseError>),
@@ -252,7 +243,7 @@ impl Parsed<'_> {
             && let Some(guid) = event.guid()
         {
             out.push_str(guid);
-        } else if (50..=60).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit()) {
+        } else if (50..=60).contains(&id.len()) && scan::all_digits(id.as_bytes()) {
             out.push_str(id);
         } else {
             push_hash(source, self.event, out);
@@ -270,15 +261,13 @@ impl Parsed<'_> {
         }
     }
 
-    /// Appends the document to `out`, with the head of its source: one JSON object on one line, no line end.
-    pub fn write(&self, head: &Head, stamp: Stamp, out: &mut Vec<u8>) -> Written {
+    /// Appends the document to `out`: one JSON object on one line, no line end.
+    pub fn write(&self, source: &Source<'_>, stamp: Stamp, out: &mut Vec<u8>) -> Written {
         let is_lambda = matches!(self.content, Content::Lambda);
         let (time, id) = (stamp.timestamp, &self.event.id);
-        let mut document = Document::begin(out, head, !is_lambda, time, id);
-        if !is_lambda {
-            if let Some(extracted) = self.event.extracted_fields {
-                document.open_ended("@extracted", extracted);
-            }
+        let mut document = Document::begin(out, source, !is_lambda, time, id);
+        if !is_lambda && let Some(extracted) = self.event.extracted_fields {
+            document.open_ended("@extracted", extracted);
         }
         if stamp.undated {
             self.write_original_time(&mut document);
@@ -326,9 +315,9 @@ fn push_hash(source: &Source<'_>, event: &LogEvent<'_>, out: &mut String) {
         hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(bytes);
     };
-    part(source.owner.as_bytes());
-    part(source.log_group.as_bytes());
-    part(source.log_stream.as_bytes());
+    part(source.owner().as_bytes());
+    part(source.log_group().as_bytes());
+    part(source.log_stream().as_bytes());
     match event.timestamp {
         Some(Timestamp(milliseconds)) => part(&milliseconds.to_be_bytes()),
         None => part(b""),

@@ -35,14 +35,16 @@ struct Sample {
 const CWL_ID: &str = "38480917865042697267627490045603633139480491071049695232";
 
 mod adversarial;
+pub(in crate::parse) mod made_up;
 mod same;
 
-const SOURCE: Source<'_> = Source {
-    owner: "111122223333",
-    log_group: "group",
-    log_stream: "stream",
-    region: "eu-central-1",
-};
+fn source() -> Source<'static> {
+    from("group")
+}
+
+fn from(log_group: &str) -> Source<'_> {
+    Source::new("111122223333", log_group, "stream", "eu-central-1")
+}
 
 fn event<'a>(message: &'a str, extracted_fields: Option<&'a RawValue>) -> LogEvent<'a> {
     LogEvent {
@@ -57,7 +59,7 @@ fn write(parser: &Parser, message: &str) -> (String, Written) {
     let event = event(message, None);
     let stamp = Stamp { timestamp: Timestamp(1_700_000_000_123), undated: false };
     let mut out = Vec::new();
-    let written = parser.read(&SOURCE, &event).write(&(&SOURCE).into(), stamp, &mut out);
+    let written = parser.read(&source(), &event).write(&source(), stamp, &mut out);
     (String::from_utf8(out).unwrap(), written)
 }
 
@@ -153,7 +155,7 @@ fn every_sample_becomes_the_document_written_down_for_it() {
         let name = &sample.name;
         let object = || sample.message.to_string();
         let message = sample.message.as_str().map_or_else(object, str::to_owned);
-        let source = Source { log_group: sample.group.as_deref().unwrap_or("group"), ..SOURCE };
+        let source = from(sample.group.as_deref().unwrap_or("group"));
         let event = event(&message, sample.extracted.as_deref());
         let parsed = sample.parse.read(&source, &event);
         assert_eq!(parsed.kind().as_str(), sample.kind, "{name}");
@@ -164,7 +166,7 @@ fn every_sample_becomes_the_document_written_down_for_it() {
         assert_eq!(id, sample.id.as_deref().unwrap_or(CWL_ID), "{name}");
         let mut out = Vec::new();
         let stamp = Stamp { timestamp: Timestamp(time), undated: false };
-        let written = parsed.write(&(&source).into(), stamp, &mut out);
+        let written = parsed.write(&source, stamp, &mut out);
         let document = String::from_utf8(out).unwrap();
         assert_good(&document);
         assert_eq!(written.fields_as_text, sample.as_text, "{name}: {document}");
@@ -195,9 +197,9 @@ fn an_undated_event_keeps_the_time_as_it_came() {
     let mut out = Vec::new();
     let mut plain = event("m", None);
     plain.timestamp = Some(Timestamp(-5));
-    Parser::Plain.read(&SOURCE, &plain).write(&(&SOURCE).into(), undated, &mut out);
+    Parser::Plain.read(&source(), &plain).write(&source(), undated, &mut out);
     let trail = event(r#"{"eventVersion":"1","eventTime":"1999-01-01T00:00:00Z"}"#, None);
-    Parser::CloudTrail.read(&SOURCE, &trail).write(&(&SOURCE).into(), undated, &mut out);
+    Parser::CloudTrail.read(&source(), &trail).write(&source(), undated, &mut out);
     let out = String::from_utf8(out).unwrap();
     assert!(out.contains(r#""@original_time":"-5","message":"m""#), "{out}");
     assert!(out.contains(r#""@original_time":"1999-01-01T00:00:00Z","eventVersion""#), "{out}");
@@ -208,7 +210,7 @@ fn an_undated_event_keeps_the_time_as_it_came() {
 fn the_hashed_id_depends_on_every_part_and_on_where_parts_end() {
     let base = ("o", "g", "s", Some(1), "id", "m");
     let hash = |(owner, log_group, log_stream, time, id, message): (_, _, _, Option<i64>, _, _)| {
-        let source = Source { owner, log_group, log_stream, region: "r" };
+        let source = Source::new(owner, log_group, log_stream, "r");
         let event = LogEvent {
             id: Cow::Borrowed(id),
             timestamp: time.map(Timestamp),
@@ -254,7 +256,7 @@ fn an_event_that_does_not_parse_is_plain_and_says_why() {
     ];
     for (parser, message, label) in cases {
         let event = event(message, None);
-        let parsed = parser.read(&SOURCE, &event);
+        let parsed = parser.read(&source(), &event);
         assert_eq!((parsed.kind(), parsed.parse_error().unwrap().label()), (Kind::Plain, label));
         assert!(ParseError::LABELS.contains(&label), "{label}");
         let (document, _) = write(&parser, message);
@@ -418,7 +420,7 @@ proptest! {
             let (document, written) = write(&parser, &message);
             assert_good(&document);
             let event = event(&message, None);
-            match (parser.read(&SOURCE, &event).content, &parser) {
+            match (parser.read(&source(), &event).content, &parser) {
                 (Content::Plain(_), _) => {
                     let plain: Value = serde_json::from_str(&document).unwrap();
                     prop_assert_eq!(plain["message"].as_str(), Some(message.as_str()));
@@ -450,11 +452,11 @@ proptest! {
         let extracted = RawValue::from_string(extracted).unwrap();
         let parser = parser("parse = 'auto'");
         let event = event(&message, Some(&extracted));
-        let parsed = parser.read(&SOURCE, &event);
+        let parsed = parser.read(&source(), &event);
         prop_assert_eq!(parsed.kind(), Kind::CloudTrail);
         let mut out = Vec::new();
         let stamp = Stamp { timestamp: Timestamp(0), undated: false };
-        parsed.write(&(&SOURCE).into(), stamp, &mut out);
+        parsed.write(&source(), stamp, &mut out);
         assert_good(&String::from_utf8(out).unwrap());
     }
 

@@ -15,7 +15,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VpcFormat {
     columns: Vec<Column>,
-    quick: Option<quick::Format>,
+    quick: Option<Box<quick::Format>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,16 +80,16 @@ fn unknown(name: &str) -> FormatError {
 
 impl VpcFormat {
     fn of(columns: Vec<Column>) -> Self {
-        Self { quick: quick::Format::of(&columns), columns }
+        Self { quick: quick::Format::of(&columns).map(Box::new), columns }
     }
 
     /// Checks that every token of a line is what its column says; the format alone decides.
     pub(super) fn read<'a>(&'a self, line: &'a str) -> Result<Line<'a>, ParseError> {
-        let ends = self.quick.as_ref().and_then(|quick| quick.read(line));
-        if ends.is_none() {
+        let is_quick = self.quick.as_ref().is_some_and(|quick| quick.fits(line));
+        if !is_quick {
             self.judge(line)?;
         }
-        Ok(Line { format: self, line, ends })
+        Ok(Line { format: self, line, is_quick })
     }
 
     /// The same, token by token.
@@ -187,15 +187,15 @@ fn field_name(aws_name: &str) -> String {
 pub(super) struct Line<'a> {
     format: &'a VpcFormat,
     line: &'a str,
-    /// Where its tokens end, if it could be read quickly.
-    ends: Option<quick::Ends>,
+    /// Whether it can be written quickly.
+    is_quick: bool,
 }
 
 impl Line<'_> {
     /// Writes every field that is there: `-` means absent, which is neither 0 nor `"-"`.
     pub(super) fn write(&self, document: &mut Document<'_>) {
-        if let Some((quick, ends)) = self.format.quick.as_ref().zip(self.ends.as_ref())
-            && document.fields(|out| quick.write(self.line, ends, out)).is_some()
+        if let Some(quick) = self.format.quick.as_ref().filter(|_| self.is_quick)
+            && document.fields(|out| quick.write(self.line, out)).is_some()
         {
             return;
         }

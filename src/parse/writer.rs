@@ -50,35 +50,49 @@ pub(super) fn name(out: &mut Vec<u8>, name: &str) {
 /// Appends what `Display` says, as a JSON string; by hand, since every document has one and the
 /// formatting machinery costs more than the rest of a flow log line.
 pub(super) fn timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
-    let year = timestamp.date().map(|date| (date, date.year()));
-    let Some((date, year @ 0..=9999)) = year else {
+    let day = u32::try_from(timestamp.0.div_euclid(DAY)).ok().filter(|day| *day <= LAST_DAY);
+    let in_day = u32::try_from(timestamp.0.rem_euclid(DAY));
+    let (Some(day), Ok(in_day)) = (day, in_day) else {
         // Writing to a Vec cannot fail.
         drop(write!(out, "\"{timestamp}\""));
         return;
     };
-    let in_day = timestamp.0.rem_euclid(86_400_000);
-    out.push(b'"');
-    digits(out, year.into(), 4);
-    out.push(b'-');
-    digits(out, date.month().into(), 2);
-    out.push(b'-');
-    digits(out, date.day().into(), 2);
-    out.push(b'T');
-    digits(out, in_day / 3_600_000, 2);
-    out.push(b':');
-    digits(out, in_day / 60_000 % 60, 2);
-    out.push(b':');
-    digits(out, in_day / 1_000 % 60, 2);
-    out.push(b'.');
-    digits(out, in_day % 1_000, 3);
-    out.extend_from_slice(b"Z\"");
+    let (year, month, day) = date(day);
+    let ([a, b], [c, d]) = (two(year / 100), two(year % 100));
+    let ([e, f], [g, h]) = (two(month), two(day));
+    let ([i, j], [k, l]) = (two(in_day / 3_600_000), two(in_day / 60_000 % 60));
+    let ([m, n], [o, p]) = (two(in_day / 1_000 % 60), two(in_day % 1_000 / 10));
+    let [_, q] = two(in_day % 10);
+    let text = [
+        b'"', a, b, c, d, b'-', e, f, b'-', g, h, b'T', i, j, b':', k, l, b':', m, n, b'.', o, p,
+        q, b'Z', b'"',
+    ];
+    out.extend_from_slice(&text);
 }
 
-fn digits(out: &mut Vec<u8>, number: i64, count: u32) {
-    for place in (0..count).rev() {
-        let digit = number / 10_i64.pow(place) % 10;
-        out.push(b'0' + u8::try_from(digit).unwrap_or_default());
-    }
+/// The two decimal digits of a number up to 99.
+const fn two(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
+}
+
+const DAY: i64 = 86_400_000;
+
+/// 9999-12-31, counted from 1970-01-01 as 0.
+const LAST_DAY: u32 = 2_932_896;
+
+/// The year, month and day of a day, counted from 1970-01-01 as 0, until the year 9999.
+const fn date(day: u32) -> (u32, u32, u32) {
+    // Years that begin in March have the day that is not always there at their end. Counted from
+    // 0000-03-01, 400 of them have 146,097 days, 100 36,524, 4 1,461; months go 31 30 31 30 31 twice.
+    let day = day + 719_468;
+    let (cycle, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let of_month = day - (153 * month + 2) / 5 + 1;
+    let (year, is_next) = (400 * cycle + year, month >= 10);
+    let month = if is_next { month - 9 } else { month + 3 };
+    (year + is_next as u32, month, of_month)
 }
 
 /// What stands before a field's value: a comma, the name, and the quote that opens text. It is copied
@@ -104,11 +118,6 @@ impl Lead {
         let mut bytes = [0; Self::SIZE];
         bytes.get_mut(..lead.len())?.copy_from_slice(&lead);
         Some(Self { bytes, length: lead.len(), is_text })
-    }
-
-    /// Whether it opens text, which then must be closed.
-    pub(super) fn is_text(&self) -> bool {
-        self.is_text
     }
 }
 
@@ -138,22 +147,44 @@ impl Window<'_> {
         written
     }
 
-    /// Appends a field's lead.
-    pub(super) fn lead(&mut self, lead: &Lead) -> Option<()> {
-        self.room.get_mut(self.at..)?.first_chunk_mut()?.clone_from(&lead.bytes);
-        self.at += lead.length;
+    /// Appends a field whose value is `from[begin..end]`, as it is.
+    #[inline]
+    pub(super) fn field(
+        &mut self,
+        lead: &Lead,
+        from: &[u8],
+        (begin, end): (usize, usize),
+    ) -> Option<()> {
+        let length = end - begin;
+        let room = self.room.get_mut(self.at..)?;
+        *room.first_chunk_mut()? = lead.bytes;
+        let value = room.get_mut(lead.length..)?;
+        match (from.get(begin..)?.first_chunk::<32>(), value.first_chunk_mut::<33>()) {
+            (Some(chunk), Some(value)) if length <= 32 => {
+                *value.first_chunk_mut()? = *chunk;
+                // What is no text ends before it.
+                *value.get_mut(length)? = b'"';
+                self.at += lead.length + length + usize::from(lead.is_text);
+            }
+            _ => {
+                self.at += lead.length;
+                self.copy(from, begin, end)?;
+                if lead.is_text {
+                    self.byte(b'"')?;
+                }
+            }
+        }
         Some(())
     }
 
-    /// Appends `from[begin..end]`.
-    pub(super) fn copy(&mut self, from: &[u8], begin: usize, end: usize) -> Option<()> {
+    fn copy(&mut self, from: &[u8], begin: usize, end: usize) -> Option<()> {
         let mut begin = begin;
         while end - begin > 0 {
             let rest = from.get(begin..)?;
             let taken = (end - begin).min(16);
             let room = self.room.get_mut(self.at..)?;
             match rest.first_chunk::<16>() {
-                Some(chunk) => room.first_chunk_mut()?.clone_from(chunk),
+                Some(chunk) => *room.first_chunk_mut()? = *chunk,
                 None => room.get_mut(..taken)?.copy_from_slice(rest.get(..taken)?),
             }
             self.at += taken;
@@ -162,8 +193,7 @@ impl Window<'_> {
         Some(())
     }
 
-    /// Appends one byte.
-    pub(super) fn byte(&mut self, byte: u8) -> Option<()> {
+    fn byte(&mut self, byte: u8) -> Option<()> {
         *self.room.get_mut(self.at)? = byte;
         self.at += 1;
         Some(())
@@ -186,6 +216,14 @@ mod tests {
             string(&mut out, &text);
             prop_assert!(!out.contains(&b'\n'));
             prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn a_day_has_the_date_that_the_calendar_says(day in 0..=LAST_DAY) {
+            let known = Timestamp(i64::from(day) * DAY).date().unwrap();
+            let known = (known.year().into(), known.month().into(), known.day().into());
+            let (year, month, day) = date(day);
+            prop_assert_eq!((i64::from(year), i64::from(month), i64::from(day)), known);
         }
 
         #[test]

@@ -25,9 +25,9 @@ impl Conditions {
     #[must_use]
     pub fn agree(&self, stream: &StreamName, source: &Source<'_>) -> bool {
         self.are_asked_of(stream)
-            && (self.accounts.is_empty() || self.accounts.iter().any(|it| it == source.owner))
-            && self.log_groups.matches(source.log_group)
-            && self.log_streams.matches(source.log_stream)
+            && (self.accounts.is_empty() || self.accounts.iter().any(|it| it == source.owner()))
+            && self.log_groups.matches(source.log_group())
+            && self.log_streams.matches(source.log_stream())
     }
 
     /// Whether events of this stream may be taken.

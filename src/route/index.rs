@@ -159,9 +159,9 @@ impl IndexTemplate {
                 Part::Year => name.push_str(&format!("{:04}", date.year())),
                 Part::Month => name.push_str(&format!("{:02}", date.month())),
                 Part::Day => name.push_str(&format!("{:02}", date.day())),
-                Part::Account => name.push_str(&legal(source.owner, part.size())),
-                Part::Region => name.push_str(&legal(source.region, part.size())),
-                Part::LogGroup => name.push_str(&legal(source.log_group, self.log_group)),
+                Part::Account => name.push_str(&legal(source.owner(), part.size())),
+                Part::Region => name.push_str(&legal(source.region(), part.size())),
+                Part::LogGroup => name.push_str(&legal(source.log_group(), self.log_group)),
             }
         }
         name.into()
@@ -178,9 +178,9 @@ impl IndexTemplate {
     pub fn filled_from<'s>(&self, source: &Source<'s>) -> [&'s str; 3] {
         let or_none = |part, text| if self.parts.contains(&part) { text } else { "" };
         [
-            or_none(Part::Account, source.owner),
-            or_none(Part::Region, source.region),
-            or_none(Part::LogGroup, source.log_group),
+            or_none(Part::Account, source.owner()),
+            or_none(Part::Region, source.region()),
+            or_none(Part::LogGroup, source.log_group()),
         ]
     }
 

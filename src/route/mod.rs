@@ -142,9 +142,9 @@ impl RouteTable {
     pub fn key(&self, stream: &StreamName, source: &Source<'_>, key: &mut String) {
         let facts = [
             (self.asks.stream, stream.as_str()),
-            (self.asks.account, source.owner),
-            (self.asks.log_group, source.log_group),
-            (self.asks.log_stream, source.log_stream),
+            (self.asks.account, source.owner()),
+            (self.asks.log_group, source.log_group()),
+            (self.asks.log_stream, source.log_stream()),
         ];
         key.clear();
         for (_, fact) in facts.iter().filter(|(is_asked, _)| *is_asked) {

@@ -31,7 +31,7 @@ fn table(conditions: impl IntoIterator<Item = Conditions>) -> RouteTable {
 }
 
 fn source<'a>(owner: &'a str, log_group: &'a str, log_stream: &'a str) -> Source<'a> {
-    Source { owner, log_group, log_stream, region: "eu-west-1" }
+    Source::new(owner, log_group, log_stream, "eu-west-1")
 }
 
 fn event(message: &str) -> LogEvent<'_> {

@@ -11,10 +11,12 @@ use serde_json::{Map, Value, json};
 
 use crate::facts::fact;
 
-const SOURCE: Source<'_> =
-    Source { owner: "o", log_group: "g", log_stream: "s", region: "us-east-1" };
 const STAMP: Stamp = Stamp { timestamp: Timestamp(0), undated: false };
 const OURS: [&str; 6] = ["@timestamp", "@id", "@owner", "@log_group", "@log_stream", "@aws.region"];
+
+fn from(log_group: &str) -> Source<'_> {
+    Source::new("o", log_group, "s", "us-east-1")
+}
 
 fn event(message: &str) -> LogEvent<'_> {
     LogEvent {
@@ -28,7 +30,7 @@ fn event(message: &str) -> LogEvent<'_> {
 /// The document of an event without the fields that all documents have.
 fn document(parser: &Parser, event: &LogEvent<'_>) -> Map<String, Value> {
     let mut out = Vec::new();
-    parser.read(&SOURCE, event).write(&(&SOURCE).into(), STAMP, &mut out);
+    parser.read(&from("g"), event).write(&from("g"), STAMP, &mut out);
     assert!(!out.contains(&b'\n'));
     let mut document: Map<String, Value> = serde_json::from_slice(&out).unwrap();
     for name in OURS {
@@ -49,7 +51,7 @@ fn every_flow_log_line_gives_the_document_written_down_for_it() {
         let format: VpcFormat = fact["format"].as_str().unwrap().parse().unwrap();
         let parser = Parser::VpcFlow(format);
         let event = event(line);
-        let parsed = parser.read(&SOURCE, &event);
+        let parsed = parser.read(&from("g"), &event);
         let label = parsed.parse_error().map(|error| error.label());
         assert_eq!(label, expected["parse_error"].as_str(), "line {}", number + 1);
         let mut found = document(&parser, &event);
@@ -72,12 +74,12 @@ fn every_cloudtrail_event_keeps_every_field_in_its_document() {
     for message in events.lines() {
         let sent: Map<String, Value> = serde_json::from_str(message).unwrap();
         let event = event(message);
-        let parsed = by_content.read(&SOURCE, &event);
+        let parsed = by_content.read(&from("g"), &event);
         assert_eq!(parsed.kind(), Kind::CloudTrail);
-        let parsed = by_route.read(&SOURCE, &event);
+        let parsed = by_route.read(&from("g"), &event);
         assert_eq!(parsed.time().unwrap().to_string().replace(".000Z", "Z"), sent["eventTime"]);
         let mut id = String::new();
-        parsed.document_id(&SOURCE, &mut id);
+        parsed.document_id(&from("g"), &mut id);
         assert_eq!(id, sent["eventID"].as_str().unwrap());
         assert_eq!(ids.insert(id, ()), None, "an id twice");
         let found = document(&by_route, &event);
@@ -141,7 +143,7 @@ fn summary(decoded: &Decoded<'_>) -> Value {
         .envelopes
         .iter()
         .map(|envelope| {
-            let source = Source { log_group: &envelope.log_group, ..SOURCE };
+            let source = from(&envelope.log_group);
             let kinds = envelope.log_events.iter().map(|event| {
                 let parsed = auto.read(&source, event);
                 match parsed.parse_error() {

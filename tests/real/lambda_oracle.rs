@@ -318,16 +318,12 @@ fn document(envelope: &str) -> (String, u32) {
     let mut buffers = Buffers::default();
     let decoded = decode(envelope.as_bytes(), 1 << 20, &mut buffers).expect(envelope);
     let from = &decoded.envelopes[0];
-    let source = Source {
-        owner: &from.owner,
-        log_group: &from.log_group,
-        log_stream: &from.log_stream,
-        region: "eu-central-1",
-    };
+    let (owner, log_group, log_stream) = (&from.owner, &from.log_group, &from.log_stream);
+    let source = Source::new(owner, log_group, log_stream, "eu-central-1");
     let parsed = Parser::Lambda.read(&source, &from.log_events[0]);
     let stamp = Stamp { timestamp: parsed.time().unwrap_or(Timestamp(0)), undated: false };
     let mut out = Vec::new();
-    let written = parsed.write(&(&source).into(), stamp, &mut out);
+    let written = parsed.write(&source, stamp, &mut out);
     let mut id = String::new();
     parsed.document_id(&source, &mut id);
     assert_eq!(Cow::Borrowed(id.as_str()), from.log_events[0].id);

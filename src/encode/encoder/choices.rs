@@ -25,6 +25,8 @@ pub(super) struct Choices {
     key: String,
     /// The index name used last, by route.
     indices: Vec<Option<Named>>,
+    /// How many envelopes were begun.
+    envelope: u64,
 }
 
 /// An index name with what it was made from.
@@ -33,21 +35,24 @@ struct Named {
     placed: Placed,
     filled_from: [String; 3],
     name: Arc<str>,
+    /// The envelope that it was last used for: all of it comes from the same source.
+    envelope: u64,
 }
 
 impl Choices {
     pub(super) fn new(routes: usize) -> Self {
         let (known, key) = (HashMap::new(), String::new());
-        Self { routes: known, size: 0, key, indices: vec![None; routes] }
+        Self { routes: known, size: 0, key, indices: vec![None; routes], envelope: 0 }
     }
 
-    /// The routes of an envelope that was read from `stream`.
+    /// The routes of an envelope that was read from `stream`; events until the next call are its.
     pub(super) fn routes(
         &mut self,
         table: &RouteTable,
         stream: &StreamName,
         source: &Source<'_>,
     ) -> Choice {
+        self.envelope += 1;
         table.key(stream, source, &mut self.key);
         if let Some(known) = self.routes.get(&self.key) {
             return *known;
@@ -72,21 +77,21 @@ impl Choices {
         template: &IndexTemplate,
         placed: Placed,
         source: &Source<'_>,
-    ) -> Arc<str> {
-        let filled_from = template.filled_from(source);
-        let cached = self.indices.get_mut(usize::from(route.0));
-        if let Some(Some(known)) = &cached
-            && known.placed == placed
-            && known.filled_from == filled_from
-        {
-            return Arc::clone(&known.name);
+    ) -> Option<&Arc<str>> {
+        let envelope = self.envelope;
+        let cached = self.indices.get_mut(usize::from(route.0))?;
+        let is_known = cached.as_ref().is_some_and(|known| {
+            known.placed == placed
+                && (known.envelope == envelope || known.filled_from == template.filled_from(source))
+        });
+        if !is_known {
+            let filled_from = template.filled_from(source).map(str::to_owned);
+            let name = template.name(placed, source);
+            *cached = Some(Named { placed, filled_from, name, envelope });
         }
-        let name = template.name(placed, source);
-        if let Some(cached) = cached {
-            let filled_from = filled_from.map(str::to_owned);
-            *cached = Some(Named { placed, filled_from, name: Arc::clone(&name) });
-        }
-        name
+        let named = cached.as_mut()?;
+        named.envelope = envelope;
+        Some(&named.name)
     }
 }
 
@@ -108,13 +113,13 @@ mod tests {
         let stream = StreamName::new("s");
         for n in 0..100_000 {
             let log_stream = format!("2026/01/31/[$LATEST]{n}");
-            let source = Source { owner: "1", log_group: "g", log_stream: &log_stream, region: "" };
+            let source = Source::new("1", "g", &log_stream, "");
             let expected = RouteId(u16::from(n % 10 != 1));
             assert_eq!(choices.routes(&table, &stream, &source), Choice::Envelope(expected));
             assert!(choices.size <= MOST && choices.routes.len() * ENTRY <= MOST);
         }
         let log_stream = "x".repeat(MOST);
-        let source = Source { owner: "1", log_group: "g", log_stream: &log_stream, region: "" };
+        let source = Source::new("1", "g", &log_stream, "");
         assert_eq!(choices.routes(&table, &stream, &source), Choice::Envelope(RouteId(1)));
         assert!(choices.size <= MOST);
     }
@@ -123,9 +128,21 @@ mod tests {
     fn an_index_name_is_remembered_only_for_where_it_comes_from() {
         let template: IndexTemplate = "cwl-{log_group}-%Y".parse().unwrap();
         let mut choices = Choices::new(1);
+        let table = RouteTable::new(vec![Route {
+            name: RouteName::new("r"),
+            takes: Conditions::default(),
+            way: Way::Discard,
+        }]);
+        let table = table.unwrap();
         let mut name = |log_group, day| {
-            let source = Source { owner: "1", log_group, log_stream: "s", region: "" };
-            choices.index(RouteId(0), &template, Placed::Day(day), &source).to_string()
+            let source = Source::new("1", log_group, "s", "");
+            choices.routes(&table, &StreamName::new("s"), &source);
+            let mut name = || {
+                let day = Placed::Day(day);
+                choices.index(RouteId(0), &template, day, &source).unwrap().to_string()
+            };
+            assert_eq!(name(), name());
+            name()
         };
         for (log_group, day, expected) in [
             ("/a/b", 20_000, "cwl-a.b-2024"),

@@ -55,8 +55,7 @@ impl Bench {
             return Err(KeptReason::Discarded);
         };
         let ordinal = letter.ordinal.unwrap_or_default();
-        let (ack, source, head) = (&work.ack, &source, &(&source).into());
-        let at = At { ack, source, head, event: &event, ordinal, route, read };
+        let at = At { ack: &work.ack, source: &source, event: &event, ordinal, route, read };
         Ok(self.event(at, (parser, index, &[to])).is_ok())
     }
 
@@ -113,12 +112,8 @@ fn event_of<'a>(
     place: &'a record::Place,
 ) -> Option<(Source<'a>, LogEvent<'a>)> {
     let event = letter.source.as_ref()?;
-    let source = Source {
-        owner: &event.owner,
-        log_group: &event.log_group,
-        log_stream: &event.log_stream,
-        region: &place.region,
-    };
+    let (owner, log_group, log_stream) = (&event.owner, &event.log_group, &event.log_stream);
+    let source = Source::new(owner, log_group, log_stream, &place.region);
     let event = LogEvent {
         id: Cow::Borrowed(&event.id),
         timestamp: event.timestamp.map(Timestamp),

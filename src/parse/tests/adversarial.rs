@@ -12,7 +12,7 @@ fn what_only_looks_like_cloudtrail_gets_neither_its_id_nor_its_time() {
     };
     let auto = parser("parse = 'auto'");
     let of = |log_group: &str, message: &str| {
-        let (source, event) = (Source { log_group, ..SOURCE }, event(message, None));
+        let (source, event) = (from(log_group), event(message, None));
         let parsed = auto.read(&source, &event);
         let mut id = String::new();
         parsed.document_id(&source, &mut id);

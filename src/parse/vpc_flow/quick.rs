@@ -1,8 +1,8 @@
-//! Flow log lines as AWS writes them, eight bytes at a time: one space between tokens, nothing that
+//! Flow log lines as AWS writes them, sixteen bytes at a time: one space between tokens, nothing that
 //! JSON would escape, numbers that any field can hold.
 //!
-//! [`Format::read`] gives up on every other line, which is then read and judged token by token; that
-//! both make the same document is tested.
+//! [`Format::fits`] refuses every other line, which is then read and judged token by token; that both
+//! make the same document is tested.
 
 use std::net::IpAddr;
 
@@ -14,11 +14,8 @@ use crate::scan;
 
 use super::Column;
 
-/// More columns than AWS has fields.
-const MOST: usize = 80;
-
 /// What is written beyond columns and tokens: the name of the protocol, and a chunk that is not full.
-const SLACK: usize = 96;
+const SLACK: usize = 128;
 
 /// The columns of a format, each with what stands before its token in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +33,6 @@ enum Token {
     Address,
     Text,
 }
-
-/// Where the tokens of a line end that fits its format.
-#[derive(Debug)]
-pub(super) struct Ends([u16; MOST]);
 
 impl Format {
     /// None when a name is longer than AWS's are.
@@ -64,82 +57,117 @@ impl Format {
         };
         let columns = columns.iter().map(column).collect::<Option<Vec<_>>>()?;
         let protocol_name = Lead::new("protocol_name", true)?;
-        (columns.len() <= MOST).then_some(Self { columns, protocol_name })
+        Some(Self { columns, protocol_name })
     }
 
-    /// Finds the tokens of a line, if they are surely what their columns say.
-    pub(super) fn read(&self, line: &str) -> Option<Ends> {
-        let ends = self.split(line.as_bytes())?;
-        let mut begin = 0;
-        for ((_, token), end) in self.columns.iter().zip(ends.0) {
-            let end = usize::from(end);
-            let is_absent = end == begin + 1 && line.as_bytes().get(begin) == Some(&b'-');
-            if !is_absent && !token.fits(line, begin, end) {
-                return None;
-            }
-            begin = end + 1;
-        }
-        Some(ends)
+    /// Whether the tokens of a line are surely what their columns say.
+    pub(super) fn fits(&self, line: &str) -> bool {
+        let mut tokens = Tokens::of(line);
+        let fit = self.columns.iter().all(|(_, token)| {
+            tokens.next().is_some_and(|(begin, end)| {
+                is_absent(line, begin, end) || token.fits(line, begin, end)
+            })
+        });
+        fit && tokens.is_at_end()
     }
 
-    /// Finds the spaces. None when there are not as many as between the columns, or two in a row.
-    fn split(&self, line: &[u8]) -> Option<Ends> {
-        let (words, rest) = line.as_chunks::<8>();
-        let mut last = [b'-'; 8];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        let mut ends = Ends([0; MOST]);
-        let mut places = ends.0.iter_mut().take(self.columns.len());
-        let mut begin = 0;
-        let mut put = |end: usize| {
-            // Also what keeps tokens shorter than the longest term.
-            let is_token = end > begin && end <= MAX_LEAF;
-            *places.next()? = u16::try_from(end).ok()?;
-            begin = end + 1;
-            is_token.then_some(())
-        };
-        for (at, word) in words.iter().chain([&last]).enumerate() {
-            let word = u64::from_le_bytes(*word);
-            if scan::has_special(word) {
-                return None;
-            }
-            let mut spaces = scan::equal(word, b' ');
-            while spaces != 0 {
-                put(at * 8 + (spaces.trailing_zeros() / 8) as usize)?;
-                spaces &= spaces - 1;
-            }
-        }
-        put(line.len())?;
-        places.next().is_none().then_some(ends)
-    }
-
-    /// Appends the fields that are there. None when it has no room, and then what was written is to
-    /// be taken back.
-    pub(super) fn write(&self, line: &str, ends: &Ends, out: &mut Vec<u8>) -> Option<()> {
+    /// Appends the fields of a line that fits. None when it has no room, and then what was written is
+    /// to be taken back.
+    pub(super) fn write(&self, line: &str, out: &mut Vec<u8>) -> Option<()> {
         let most = line.len() + self.columns.len() * Lead::SIZE + SLACK;
         Window::open(out, most, |window| {
-            let bytes = line.as_bytes();
-            let mut begin = 0;
-            for ((lead, token), end) in self.columns.iter().zip(ends.0) {
-                let (from, end) = (begin, usize::from(end));
-                begin = end + 1;
-                if end == from + 1 && bytes.get(from) == Some(&b'-') {
+            let mut tokens = Tokens::of(line);
+            for (lead, token) in &self.columns {
+                let (begin, end) = tokens.next()?;
+                if is_absent(line, begin, end) {
                     continue;
                 }
-                window.lead(lead)?;
-                window.copy(bytes, from, end)?;
-                if lead.is_text() {
-                    window.byte(b'"')?;
-                }
+                window.field(lead, line.as_bytes(), (begin, end))?;
                 if *token == Token::Protocol
-                    && let Some(name) = line.get(from..end)?.parse().ok().and_then(protocol_name)
+                    && let Some(name) = line.get(begin..end)?.parse().ok().and_then(protocol_name)
                 {
-                    window.lead(&self.protocol_name)?;
-                    window.copy(name.as_bytes(), 0, name.len())?;
-                    window.byte(b'"')?;
+                    window.field(&self.protocol_name, name.as_bytes(), (0, name.len()))?;
                 }
             }
             Some(())
         })
+    }
+}
+
+fn is_absent(line: &str, begin: usize, end: usize) -> bool {
+    end == begin + 1 && line.as_bytes().get(begin) == Some(&b'-')
+}
+
+/// The tokens of a line, between single spaces.
+struct Tokens<'a> {
+    chunks: Chunks<'a>,
+    /// A bit for each space in the current chunk that was not come to yet.
+    spaces: u32,
+    /// Where the current chunk begins.
+    at: usize,
+    /// Where the next token begins.
+    begin: usize,
+    length: usize,
+}
+
+/// The chunks of a line, the last one filled up.
+struct Chunks<'a> {
+    whole: std::slice::Iter<'a, [u8; 16]>,
+    last: Option<[u8; 16]>,
+}
+
+impl<'a> Tokens<'a> {
+    fn of(line: &'a str) -> Self {
+        let (whole, rest) = line.as_bytes().as_chunks();
+        let mut last = [b'-'; 16];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        let chunks = Chunks { whole: whole.iter(), last: Some(last) };
+        // Before the first chunk, so that the next is at 0.
+        let mut tokens = Self { chunks, spaces: 0, at: 0, begin: 0, length: line.len() };
+        tokens.enter();
+        tokens
+    }
+
+    /// Where the next token begins and ends. None when it is empty or too long, something in its
+    /// chunk would have to be escaped, or there is no more.
+    #[inline]
+    fn next(&mut self) -> Option<(usize, usize)> {
+        while self.spaces == 0 {
+            if self.chunks.last.is_none() {
+                return self.take(self.length);
+            }
+            self.at += 16;
+            self.enter();
+        }
+        let end = self.at + self.spaces.trailing_zeros() as usize;
+        self.spaces &= self.spaces - 1;
+        self.take(end)
+    }
+
+    #[inline]
+    fn take(&mut self, end: usize) -> Option<(usize, usize)> {
+        let begin = self.begin;
+        self.begin = end + 1;
+        (end > begin && end - begin <= MAX_LEAF).then_some((begin, end))
+    }
+
+    /// Looks at the next chunk.
+    #[inline]
+    fn enter(&mut self) {
+        let Some(chunk) = self.chunks.whole.next().copied().or_else(|| self.chunks.last.take())
+        else {
+            return;
+        };
+        if scan::special(&chunk) == 0 {
+            self.spaces = scan::equal(&chunk, b' ');
+        } else {
+            // Two ends in a row: no token is between them.
+            (self.begin, self.spaces) = (usize::MAX, 1);
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.begin > self.length
     }
 }
 
@@ -159,35 +187,33 @@ impl Token {
 /// Whether it is a number without leading zeros, which JSON does not know.
 fn is_number(line: &[u8], begin: usize, end: usize, most: usize) -> bool {
     let length = end - begin;
-    let word = line.get(begin..).and_then(|rest| rest.first_chunk()).copied();
     let starts_well = length == 1 || line.get(begin) != Some(&b'0');
-    let digits = match word {
-        Some(word) if length <= 8 => scan::are_digits(u64::from_le_bytes(word), length),
+    let digits = match line.get(begin..).and_then(|rest| rest.first_chunk()) {
+        Some(chunk) if length <= 16 => scan::digits(chunk).trailing_ones() as usize >= length,
         _ => line.get(begin..end).is_some_and(|token| token.iter().all(u8::is_ascii_digit)),
     };
     digits && starts_well && length <= most
 }
 
-/// Whether it is an IPv4 address for `Ipv4Addr` too.
+/// Whether it is an IPv4 address for `Ipv4Addr` too: four numbers up to 255, without leading zeros.
 fn is_ipv4(token: &[u8]) -> bool {
-    let (mut dots, mut digits, mut number) = (0, 0, 0_u32);
-    for byte in token {
-        match byte {
-            b'0'..=b'9' if digits == 0 || number > 0 => {
-                number = number * 10 + u32::from(byte - b'0');
-                digits += 1;
-                if number > 255 {
-                    return false;
-                }
-            }
-            b'.' if digits > 0 => {
-                dots += 1;
-                (digits, number) = (0, 0);
-            }
+    let mut parts = 0;
+    let mut rest = token;
+    loop {
+        let digits = match rest {
+            [b'2', b'5', b'0'..=b'5', ..] => 3,
+            [b'2', b'0'..=b'4', b'0'..=b'9', ..] | [b'1', b'0'..=b'9', b'0'..=b'9', ..] => 3,
+            [b'1'..=b'9', b'0'..=b'9', ..] => 2,
+            [b'0'..=b'9', ..] => 1,
+            _ => return false,
+        };
+        parts += 1;
+        match rest.get(digits..) {
+            Some([]) => return parts == 4,
+            Some([b'.', next @ ..]) if parts < 4 => rest = next,
             _ => return false,
         }
     }
-    dots == 3 && digits > 0
 }
 
 #[cfg(test)]
@@ -206,10 +232,9 @@ mod tests {
     }
 
     fn document(write: impl Fn(&mut Document<'_>)) -> String {
-        let source = Source { owner: "1", log_group: "g", log_stream: "s", region: "r" };
+        let source = Source::new("1", "g", "s", "r");
         let mut out = Vec::new();
-        let head = (&source).into();
-        let mut document = Document::begin(&mut out, &head, true, Timestamp(0), "1");
+        let mut document = Document::begin(&mut out, &source, true, Timestamp(0), "1");
         write(&mut document);
         document.end();
         String::from_utf8(out).unwrap()
@@ -217,9 +242,11 @@ mod tests {
 
     /// Whether the line was read quickly; then both ways must make the same of it.
     fn is_quick(format: &VpcFormat, line: &str) -> bool {
-        let Some(ends) = format.quick.as_ref().unwrap().read(line) else { return false };
+        if !format.quick.as_ref().unwrap().fits(line) {
+            return false;
+        }
         assert_eq!(format.judge(line), Ok(()), "{line}");
-        let line = Line { format, line, ends: Some(ends) };
+        let line = Line { format, line, is_quick: true };
         let quickly = document(|document| line.write(document));
         assert_eq!(quickly, document(|document| line.write_each(document)));
         serde_json::from_str::<serde_json::Value>(&quickly).unwrap();
@@ -243,14 +270,19 @@ mod tests {
 
     /// A token that AWS could write for a field.
     fn fitting(ty: super::FieldType) -> BoxedStrategy<String> {
-        use super::FieldType::{DateEpochSecond, Integer, Ip, Long};
+        use super::FieldType::{
+            Boolean, Date, DateEpochSecond, Integer, Ip, Kept, Keyword, Long, Open, Text,
+            TextAndKeyword,
+        };
         let number = |most: u64| (0..most).prop_map(|number| number.to_string()).boxed();
         let there = match ty {
             Integer => number(1_000_000_000),
             Long => number(1_000_000_000_000_000_000),
             DateEpochSecond => number(100_000_000_000),
             Ip => any::<[u8; 4]>().prop_map(|ip| std::net::Ipv4Addr::from(ip).to_string()).boxed(),
-            _ => "[a-zA-Z0-9:/-]{1,60}".boxed(),
+            Keyword | Text | TextAndKeyword | Date | Boolean | Open | Kept => {
+                "[a-zA-Z0-9:/-]{1,60}".boxed()
+            }
         };
         prop_oneof![9 => there, 1 => Just("-".to_owned())].boxed()
     }

@@ -6,12 +6,9 @@ use wildmatch::WildMatch;
 
 const ARRIVAL: Timestamp = Timestamp(1_725_544_035_523);
 
-const LAMBDA: Source<'_> = Source {
-    owner: "111122223333",
-    log_group: "/aws/lambda/checkout",
-    log_stream: "s",
-    region: "eu-west-1",
-};
+fn lambda() -> Source<'static> {
+    Source::new("111122223333", "/aws/lambda/checkout", "s", "eu-west-1")
+}
 
 fn template(text: &str) -> IndexTemplate {
     text.parse().unwrap()
@@ -23,7 +20,7 @@ fn error(text: &str) -> IndexTemplateError {
 
 fn name(text: &str, time: i64) -> String {
     let template = template(text);
-    template.name(template.place(Timestamp(time), ARRIVAL), &LAMBDA).to_string()
+    template.name(template.place(Timestamp(time), ARRIVAL), &lambda()).to_string()
 }
 
 #[test]
@@ -98,7 +95,7 @@ proptest! {
     ) {
         let template = template(&text);
         let source =
-            Source { owner: &owner, log_group: &log_group, log_stream: "s", region: &region };
+            Source::new(&owner, &log_group, "s", &region);
         let placed = template.place(Timestamp(time), ARRIVAL);
         let name = template.name(placed, &source);
         prop_assert!(name.len() <= 255, "{}", name);
@@ -112,7 +109,7 @@ proptest! {
         let dated = template.dated_patterns();
         let is_dated = template.has_date() && placed != Placed::Undated;
         prop_assert_eq!(dated.iter().any(|pattern| is_in(pattern)), is_dated, "{} {:?}", name, dated);
-        let other = Source { log_group: "/another", ..source };
+        let other = Source::new(&owner, "/another", "s", &region);
         let depends = template.filled_from(&source) != template.filled_from(&other);
         prop_assert!(depends || template.name(placed, &other) == name);
     }

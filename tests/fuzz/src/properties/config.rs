@@ -47,7 +47,7 @@ fn assert_usable(config: &Config) {
         assert!(to.iter().all(|id| usize::from(id.0) < config.destinations.len()));
         assert!(!parser.schema().fields.is_empty());
         for log_group in ["", "/aws/lambda/Größe", index.as_str()] {
-            let source = Source { owner: "1", log_group, log_stream: "s", region: "eu-west-1" };
+            let source = Source::new("1", log_group, "s", "eu-west-1");
             for time in [Timestamp(0), ARRIVAL] {
                 assert_legal(&index.name(index.place(time, ARRIVAL), &source));
             }

@@ -62,12 +62,7 @@ impl Event {
     }
 
     pub(super) fn source(&self) -> Source<'_> {
-        Source {
-            owner: "111122223333",
-            log_group: &self.log_group,
-            log_stream: "a\"\n\\",
-            region: "eu-central-1",
-        }
+        Source::new("111122223333", &self.log_group, "a\"\n\\", "eu-central-1")
     }
 
     /// What the event becomes, after all that holds for every document was checked.
@@ -81,7 +76,7 @@ impl Event {
         let undated = time.is_some_and(|time| time.0 < 0 || time > ARRIVAL);
         let stamp = Stamp { timestamp: time.unwrap_or(ARRIVAL), undated };
         let mut out = b"{\"create\":{}}\n".to_vec();
-        parsed.write(&(&source).into(), stamp, &mut out);
+        parsed.write(&source, stamp, &mut out);
         let body = String::from_utf8(out).unwrap();
         let document = body.strip_prefix("{\"create\":{}}\n").unwrap();
         assert_good(document, parsed.kind());
@@ -102,9 +97,9 @@ impl Event {
         for (at, expected) in [
             ("@timestamp", &*stamp.timestamp.to_string()),
             ("@id", &self.id),
-            ("@owner", source.owner),
-            ("@log_group", source.log_group),
-            ("@log_stream", source.log_stream),
+            ("@owner", source.owner()),
+            ("@log_group", source.log_group()),
+            ("@log_stream", source.log_stream()),
         ]
         .into_iter()
         .enumerate()
@@ -116,7 +111,7 @@ impl Event {
         if kind == Kind::Lambda {
             return;
         }
-        assert_eq!(text(5), ("@aws.region", source.region.to_owned()));
+        assert_eq!(text(5), ("@aws.region", source.region().to_owned()));
         if let Some(extracted) = self.extracted.as_deref().map(RawValue::get) {
             let kept = value("@extracted_text").map(|json| serde_json::from_str(json).unwrap());
             let as_it_came = value("@extracted").is_some_and(|own| same(own, extracted));
