@@ -134,7 +134,9 @@ pub(crate) async fn other_shards(servers: Arc<Servers>) -> Outcome {
          to = [\"free\"]\nindex = \"other_shards-%Y.%m.%d\"\n\n",
         rig.engine.url()
     );
-    rig.search.plan(|request| is_bulk(request).then_some(Fault::Stalled(Duration::from_secs(25))));
+    // For longer than all of it takes: in the end a stalled request is carried out.
+    rig.search
+        .plan(|request| is_bulk(request).then_some(Fault::Stalled(Duration::from_secs(3_600))));
     let shards = endpoint.open_shards(rig.name).unwrap();
     let (small, noise) = (rig.ledger.text.clone(), noise());
     let put = |rig: &mut Rig, route, text: &str, shards: &[ShardId], events| {
