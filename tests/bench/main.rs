@@ -67,6 +67,7 @@ fn main() -> ExitCode {
     match words.split_first() {
         Some((word, rest)) if word == "kinesis" => daemon::kinesis::run(rest),
         Some((word, rest)) if word == "bulk" => daemon::bulk::run(rest),
+        Some((word, [set])) if word == "walk" => stage::walk(set),
         Some((word, [])) if word == "walk" => instructions::walk(),
         Some((word, [])) if word == "instructions" => return instructions::compare(),
         _ => return measure(&words),

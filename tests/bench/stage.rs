@@ -22,6 +22,9 @@ use crate::routes::Setting;
 /// What a turn takes at least, so that the clock's own steps do not matter.
 const TURN: Duration = Duration::from_millis(60);
 
+/// How long a profiler has something to look at.
+const PROFILED: Duration = Duration::from_secs(8);
+
 /// How often each of the four has its turn in a round.
 const TURNS: usize = 2;
 
@@ -65,6 +68,17 @@ pub(crate) fn measure(options: &Options) -> Vec<Stage> {
             row(&set, &rounds)
         })
         .collect()
+}
+
+/// Takes a set the whole way for some seconds and does nothing else, for a profiler to look at.
+pub(crate) fn walk(set: &str) {
+    let shape = SHAPES.into_iter().find(|shape| shape.name == set);
+    let set = shape.unwrap_or_else(|| panic!("there is no set {set}")).make();
+    let rig = Rig::new(Setting::default());
+    let mut took = Duration::ZERO;
+    while took < PROFILED {
+        took += rig.time(&set, 5);
+    }
 }
 
 impl<'a> Bench<'a> {
