@@ -39,7 +39,7 @@ struct Bench<'a> {
     /// Reused, as nothing faster could be done.
     inflated: Vec<u8>,
     /// The product's own.
-    decoded: Vec<u8>,
+    decoded: decode::Buffers,
     times: [usize; 4],
 }
 
@@ -89,7 +89,7 @@ impl<'a> Bench<'a> {
             rig,
             decompressor: Decompressor::new(),
             inflated: vec![0; set.largest],
-            decoded: Vec::new(),
+            decoded: decode::Buffers::default(),
             times: [1; 4],
         };
         for which in [GUNZIP, DECODE, WHOLE, NAIVE] {
