@@ -29,6 +29,7 @@ mod stage;
 
 use std::process::ExitCode;
 
+use crate::data::Shape;
 use crate::report::Report;
 
 const PARTS: [&str; 3] = ["stage", "daemon", "scaling"];
@@ -39,6 +40,7 @@ pub(crate) struct Options {
     /// Fewer and shorter runs.
     pub(crate) quick: bool,
     only: Option<String>,
+    set: Option<&'static str>,
 }
 
 impl Options {
@@ -51,10 +53,16 @@ impl Options {
                     let part = words.next().filter(|part| PARTS.contains(&part.as_str()))?;
                     options.only = Some(part.clone());
                 }
+                "--set" => options.set = Some(Shape::named(words.next()?)?.name),
                 _ => return None,
             }
         }
         Some(options)
+    }
+
+    /// Whether a set is to be measured.
+    pub(crate) fn measures(&self, set: &str) -> bool {
+        self.set.is_none_or(|only| only == set)
     }
 
     fn wants(&self, part: &str) -> bool {
@@ -77,7 +85,7 @@ fn main() -> ExitCode {
 
 fn measure(words: &[String]) -> ExitCode {
     let Some(options) = Options::read(words) else {
-        eprintln!("usage: tests/bench/run [--quick] [--only {}]", PARTS.join("|"));
+        eprintln!("usage: tests/bench/run [--quick] [--only {}] [--set SET]", PARTS.join("|"));
         return ExitCode::from(64);
     };
     let mut report = Report::default();

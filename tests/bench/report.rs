@@ -169,7 +169,7 @@ impl Report {
 
     pub(crate) fn scaling(&mut self, rows: Vec<Scaling>) {
         println!("\nscaling: what an event costs\n");
-        println!("| what grows | to | ns an event | × the first |\n|---|--:|--:|--:|");
+        println!("| what grows | to | ns an event (or KB) | × the first |\n|---|--:|--:|--:|");
         for Scaling { grows, at, nanoseconds, times } in &rows {
             println!("| {grows} | {at} | {nanoseconds:.0} | {times:.2} |");
         }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::Options;
 use crate::cpu;
-use crate::data::{Content, DataSet, SHAPES};
+use crate::data::{Content, DataSet, SHAPES, Shape};
 use crate::line::Rig;
 use crate::naive;
 use crate::report::{Stage, median, say};
@@ -53,6 +53,7 @@ pub(crate) fn measure(options: &Options) -> Vec<Stage> {
     let rig = Rig::new(Setting::default());
     SHAPES
         .iter()
+        .filter(|shape| options.measures(shape.name))
         .map(|shape| {
             let set = shape.make();
             say(&format!(
@@ -72,8 +73,7 @@ pub(crate) fn measure(options: &Options) -> Vec<Stage> {
 
 /// Takes a set the whole way for some seconds and does nothing else, for a profiler to look at.
 pub(crate) fn walk(set: &str) {
-    let shape = SHAPES.into_iter().find(|shape| shape.name == set);
-    let set = shape.unwrap_or_else(|| panic!("there is no set {set}")).make();
+    let set = Shape::named(set).unwrap_or_else(|| panic!("there is no set {set}")).make();
     let rig = Rig::new(Setting::default());
     let mut took = Duration::ZERO;
     while took < PROFILED {
