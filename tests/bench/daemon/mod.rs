@@ -97,7 +97,7 @@ impl Case {
             ("cloudtrail", true) => 100_000,
             ("cloudtrail", false) => 300_000,
             (_, true) => 1_000_000,
-            (_, false) => 3_000_000,
+            (_, false) => 2_000_000,
         };
         Plan { shape, shards: self.shards, records: events / shape.events, pace: 0 }
     }

@@ -43,21 +43,20 @@ impl Process {
         Self::start(name, &command)
     }
 
-    /// Waits until it says `word`, and returns what follows.
-    pub(super) fn says(&self, word: &str, patience: Duration) -> String {
+    /// Waits until it says `word`, and returns what follows; none when it does not say so.
+    pub(super) fn hear(&self, word: &str, patience: Duration) -> Option<String> {
         loop {
-            let line = self.lines.recv_timeout(patience);
-            let line =
-                line.unwrap_or_else(|error| panic!("{} never says {word}: {error}", self.name));
+            let line = self.lines.recv_timeout(patience).ok()?;
             if let Some(rest) = line.strip_prefix(word) {
-                return rest.trim().to_owned();
+                return Some(rest.trim().to_owned());
             }
         }
     }
 
-    /// The same for a moment of the shared clock.
-    pub(super) fn says_when(&self, word: &str, patience: Duration) -> u64 {
-        self.says(word, patience).parse().unwrap()
+    /// The same of what is always said.
+    pub(super) fn says(&self, word: &str, patience: Duration) -> String {
+        let heard = self.hear(word, patience);
+        heard.unwrap_or_else(|| panic!("{} never says {word}", self.name))
     }
 
     pub(super) fn tell(&mut self, line: &str) {

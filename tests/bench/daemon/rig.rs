@@ -68,15 +68,16 @@ impl Rig {
         Self { daemon, kinesis, bulk, folder }
     }
 
-    /// Waits for something that an endpoint says, unless the daemon ends before.
+    /// Waits for a moment that an endpoint tells of; shows the daemon's log where it never comes.
     pub(super) fn wait(&mut self, which: Endpoint, word: &str) -> u64 {
         let endpoint = match which {
             Endpoint::Kinesis => &self.kinesis,
             Endpoint::Bulk => &self.bulk,
         };
-        let when = endpoint.says_when(word, PATIENCE);
+        let heard = endpoint.hear(word, PATIENCE);
         assert!(!self.daemon.has_ended(), "the daemon has ended:\n{}", self.log());
-        when
+        let heard = heard.unwrap_or_else(|| panic!("nobody says {word}; the log:\n{}", self.log()));
+        heard.parse().unwrap()
     }
 
     pub(super) fn log(&self) -> String {

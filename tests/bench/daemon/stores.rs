@@ -55,7 +55,7 @@ fn run(
     let stream = kinesis.says("listening", PATIENCE);
     let theirs_before = theirs();
     let mut daemon = daemon(folder, &stream, destination);
-    let asked = kinesis.says_when("asked", PATIENCE);
+    let asked = kinesis.says("asked", PATIENCE).parse::<u64>().unwrap();
     let deadline = asked + PATIENCE.as_nanos() as u64;
     let log = folder.join("log");
     while delivered(&log).unwrap_or(0) < events as u64 {
