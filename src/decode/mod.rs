@@ -182,6 +182,7 @@ pub fn decode<'a>(
     }
     if unescaped.len() < inflater.filled {
         // Zeroed by the system page by page, as it is used: text without escapes needs none of it.
+        *unescaped = Vec::new();
         *unescaped = vec![0; inflater.filled];
     }
     let mut decoded = Decoded::default();

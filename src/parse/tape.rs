@@ -10,6 +10,10 @@ use crate::scan;
 
 use super::structural::{MAX_DEPTH, MAX_LEAF};
 
+/// The longest text, in bytes; larger events are rare. A tape can take eight times as much, which no
+/// memory budget knows of.
+const MAX_TEXT: usize = 256 << 10;
+
 /// The longest name, so that no path of names can be too long.
 const MAX_NAME: usize = MAX_LEAF / MAX_DEPTH - 1;
 
@@ -75,7 +79,7 @@ pub(super) struct Member<'t, 'a> {
 impl<'a> Tape<'a> {
     /// Reads a text that is one object.
     pub(super) fn read(text: &'a str) -> Option<Self> {
-        if u32::try_from(text.len()).is_err() || !text.starts_with('{') {
+        if text.len() > MAX_TEXT || !text.starts_with('{') {
             return None;
         }
         // Documents of usual size have a token for every ten bytes or so.
@@ -384,4 +388,54 @@ impl Reader<'_> {
 
 const fn closing(container: Token) -> u8 {
     if matches!(container, Token::Object) { b'}' } else { b']' }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tape_is_of_bounded_size() {
+        let list = |length| format!("{{\"a\":[1{}]}}", ",1".repeat(length));
+        let most = (MAX_TEXT - list(0).len()) / 2;
+        let (largest, larger) = (list(most), list(most + 1));
+        let nodes = Tape::read(&largest).unwrap().nodes.len();
+        assert!(nodes * size_of::<Node>() <= 8 * MAX_TEXT, "{nodes}");
+        assert!(Tape::read(&larger).is_none());
+    }
+
+    #[test]
+    fn what_is_in_a_text_is_found_again() {
+        let text = r#"{"a":[{"b":"x\n"},[],-1.5e+3],"c":{"d":null,"e":true},"f":""}"#;
+        let tape = Tape::read(text).unwrap();
+        let root = tape.root();
+        let members: Vec<_> =
+            root.members().map(|member| (member.name, member.value.json())).collect();
+        assert_eq!(
+            members,
+            [("a", r#"[{"b":"x\n"},[],-1.5e+3]"#), ("c", r#"{"d":null,"e":true}"#), ("f", "\"\"")]
+        );
+        let elements = root.get("a").unwrap().elements();
+        let tokens: Vec<_> = elements.map(|element| (element.token(), element.json())).collect();
+        let expected =
+            [(Token::Object, r#"{"b":"x\n"}"#), (Token::Array, "[]"), (Token::Number, "-1.5e+3")];
+        assert_eq!(tokens, expected);
+        let inner = root.get("c").unwrap();
+        assert_eq!(inner.get("d").map(Value::token), Some(Token::Null));
+        assert_eq!(inner.get("e").map(Value::token), Some(Token::Boolean));
+        assert_eq!(root.get("f").and_then(Value::text), Some(""));
+        assert!(root.get("d").is_none());
+        for wrong in [
+            "{}x",
+            "{",
+            "{\"a\"}",
+            "{\"a\":01}",
+            "{\"a\":1,}",
+            "[]",
+            "{\"a\":1.}",
+            "{\"a\":\"\t\"}",
+        ] {
+            assert!(Tape::read(wrong).is_none(), "{wrong}");
+        }
+    }
 }
