@@ -197,7 +197,9 @@ impl Rig {
 
     /// Runs another command to its end: its exit code and what it has printed.
     pub(crate) fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let output = self.logweir(arguments).output().expect("could not run logweir");
+        // Not simply waited for: the proxy that it may talk to could be the next task of this thread.
+        let output = tokio::task::block_in_place(|| self.logweir(arguments).output());
+        let output = output.expect("could not run logweir");
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(said).unwrap())
     }
