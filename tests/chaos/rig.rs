@@ -322,8 +322,16 @@ impl Rig {
             assert!(Instant::now() < deadline, "the engine does not refresh {indices}");
             sleep(POLL).await;
         }
+        // Once more for as long as the engine has no memory for it.
+        let search = async |path: &str, body: &Value| loop {
+            let answer = self.engine.post(path, body).await;
+            if answer.status != 429 || Instant::now() > deadline {
+                break answer;
+            }
+            sleep(POLL).await;
+        };
         let first = json!({"size": 5_000, "_source": false});
-        let mut page = self.engine.post(&format!("{indices}/_search?scroll=1m"), &first).await;
+        let mut page = search(&format!("{indices}/_search?scroll=1m"), &first).await;
         loop {
             assert_eq!(page.status, 200, "{page:?}");
             let hits = page.body["hits"]["hits"].as_array().unwrap();
@@ -333,7 +341,7 @@ impl Rig {
             let text = |value: &Value| value.as_str().unwrap().to_owned();
             documents.extend(hits.iter().map(|hit| (text(&hit["_index"]), text(&hit["_id"]))));
             let next = json!({"scroll": "1m", "scroll_id": page.body["_scroll_id"]});
-            page = self.engine.post("_search/scroll", &next).await;
+            page = search("_search/scroll", &next).await;
         }
     }
 }
