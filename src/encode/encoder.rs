@@ -274,8 +274,14 @@ impl Bench {
             Placed::Day(_) => Stamp { timestamp: time, undated: false },
             Placed::Undated => Stamp { timestamp: arrival, undated: true },
         };
-        let Some(index) = self.choices.index(at.route, index, placed, at.source) else {
-            return Ok(());
+        let made;
+        let index = match self.choices.index(at.route, index, placed, at.source) {
+            Some(known) => known,
+            // Not remembered, it is made for this event: none may be left without a fate.
+            None => {
+                made = index.name(placed, at.source);
+                &made
+            }
         };
         self.id.clear();
         parsed.document_id(at.source, &mut self.id);
