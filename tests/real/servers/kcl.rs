@@ -32,8 +32,9 @@ pub(crate) async fn read_by_kcl(
     worker.arg(format!("-Djava.library.path={}", lib.display())).arg("-XX:TieredStopAtLevel=1");
     worker.arg(script("KclWorker.java")).args([&kinesis.url(), stream, shard, sequence_number]);
     worker.args([sub_sequence_number.to_string(), records.to_string()]);
-    // DynamoDB Local would tell its makers that it runs.
-    worker.env("DDB_LOCAL_TELEMETRY", "0").stdin(Stdio::null()).stderr(Stdio::inherit());
+    // DynamoDB Local would tell its makers that it runs, and writes a number for it where it starts.
+    worker.env("DDB_LOCAL_TELEMETRY", "0").current_dir(&folder);
+    worker.stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = spawn_blocking(move || worker.output()).await.unwrap();
     let output = output.expect("could not run java");
     let text = String::from_utf8(output.stdout).unwrap();
