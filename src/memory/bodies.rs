@@ -4,6 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+/// The part of a body's buffer that comes on top of what the body may take.
+const SPARE_PART: usize = 64;
+
 /// One destination's budget for bodies that are open, queued, being sent, or waiting to be.
 pub struct BodyBudget {
     size: usize,
@@ -53,7 +56,7 @@ impl BodyBudget {
         }
         let buffer = held.buffers.pop().unwrap_or_default();
         held.take(to_signed(bytes));
-        Some(BodyPermit { budget: Arc::clone(self), bytes, buffer })
+        Some(BodyPermit { budget: Arc::clone(self), bytes, buffer, room: 0 })
     }
 
     /// Whether `try_reserve` would succeed now.
@@ -108,6 +111,8 @@ pub struct BodyPermit {
     bytes: usize,
     /// Of a body that was sent before, or empty.
     buffer: Vec<u8>,
+    /// The capacity that the buffer had when it was given out.
+    room: usize,
 }
 
 impl BodyPermit {
@@ -121,16 +126,20 @@ impl BodyPermit {
     #[must_use]
     pub fn buffer(&mut self) -> Vec<u8> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        // Grown step by step it would be copied as often. What is not written to costs nothing.
-        buffer.reserve_exact(self.bytes);
+        // Grown step by step it would be copied as often. What is not written to costs nothing. The
+        // last document may be longer than it was thought to be, or take room for a moment.
+        buffer.reserve_exact(self.bytes + self.bytes / SPARE_PART);
+        self.room = buffer.capacity();
         buffer
     }
 
     /// A body that is complete, in such a buffer. Its memory comes back when nobody has it any more,
     /// or at once where the body is much smaller: it would take more than the permit says.
     #[must_use]
-    pub fn complete(&self, body: Vec<u8>) -> Bytes {
+    pub fn complete(&self, mut body: Vec<u8>) -> Bytes {
         let budget = Arc::clone(&self.budget);
+        // One that had to grow has twice what it needs: it would be taken for a small one.
+        body.shrink_to(self.room);
         if body.len() < body.capacity() / 2 {
             let small = Bytes::copy_from_slice(&body);
             budget.keep(body);
@@ -155,7 +164,7 @@ impl BodyPermit {
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
-        Self { budget: Arc::clone(&self.budget), bytes, buffer: Vec::new() }
+        Self { budget: Arc::clone(&self.budget), bytes, buffer: Vec::new(), room: 0 }
     }
 }
 
@@ -230,13 +239,13 @@ mod tests {
         assert_eq!(budget.kept(), 0, "somebody has it");
         drop(permit);
         drop(copy);
-        assert_eq!((budget.kept(), budget.taken()), (100, 0));
+        assert_eq!((budget.kept(), budget.taken()), (101, 0));
         let mut permit = budget.try_reserve(100).unwrap();
         assert_eq!(budget.kept(), 0);
         let again = permit.buffer();
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
         budget.keep(again);
-        assert_eq!(budget.kept(), 100);
+        assert_eq!(budget.kept(), 101);
         let _others = budget.try_reserve(150).unwrap();
         assert_eq!(budget.kept(), 0, "what is free would not be enough for both");
     }
@@ -249,7 +258,24 @@ mod tests {
         body.extend_from_slice(b"small");
         permit.resize(5);
         let body = permit.complete(body);
-        assert_eq!((&*body, budget.kept(), budget.taken()), (&b"small"[..], 500, 5));
+        assert_eq!((&*body, budget.kept(), budget.taken()), (&b"small"[..], 507, 5));
+    }
+
+    #[test]
+    fn a_body_that_outgrew_its_buffer_is_not_taken_for_a_small_one() {
+        let budget = BodyBudget::new(100_000, || {});
+        let mut permit = budget.try_reserve(10_000).unwrap();
+        let mut body = permit.buffer();
+        let room = body.capacity();
+        assert!((10_001..10_500).contains(&room));
+        // Room for a moment, as a document's writer takes it.
+        body.resize(room + 1, 1);
+        assert!(body.capacity() > 2 * 10_000);
+        body.truncate(10_000);
+        let body = permit.complete(body);
+        assert_eq!((body.len(), budget.kept()), (10_000, 0), "it is not copied");
+        drop(body);
+        assert_eq!(budget.kept(), room);
     }
 
     proptest! {
