@@ -45,7 +45,16 @@ impl Breaker {
 
     /// Takes in that `events` of a route were accepted.
     pub(super) fn accepted(&mut self, route: RouteId, events: u64) {
-        self.routes.entry(route).or_default().last().events += events;
+        let window = self.routes.entry(route).or_default();
+        let mut left = events;
+        // A step that was larger would leave the window all at once.
+        while left > 0 {
+            let last = window.last();
+            let part = left.min(STEP.saturating_sub(last.events).max(1));
+            last.events += part;
+            left -= part;
+        }
+        window.trim();
     }
 
     /// Whether `events` more refusals for `reason` would be too many. If so they should be held;
@@ -82,14 +91,18 @@ impl Window {
         self.steps.iter().filter_map(|step| step.refused.get(&reason)).sum()
     }
 
+    fn trim(&mut self) {
+        while self.steps.len() > 1 && self.events() > WINDOW {
+            self.steps.pop_front();
+        }
+    }
+
     fn last(&mut self) -> &mut Step {
         let is_full = self.steps.back().is_none_or(|step| step.events >= STEP);
         if is_full {
             self.steps.push_back(Step::default());
         }
-        while self.steps.len() > 1 && self.events() > WINDOW {
-            self.steps.pop_front();
-        }
+        self.trim();
         let end = self.steps.len() - 1;
         #[expect(clippy::indexing_slicing, reason = "a step was pushed above if there was none")]
         &mut self.steps[end]
@@ -128,6 +141,19 @@ mod tests {
         assert!(!breaker.refuses(ROUTE, Mapping, 400));
         (0..30).for_each(|_| breaker.accepted(ROUTE, 500));
         assert!(!breaker.refuses(ROUTE, Mapping, 400));
+    }
+
+    #[test]
+    fn it_is_the_same_whether_events_come_together_or_one_by_one() {
+        let (mut together, mut single) = (Breaker::new(true), Breaker::new(true));
+        for events in [1, 499, 501, 2600, 14_000, 77] {
+            together.accepted(ROUTE, events);
+            (0..events).for_each(|_| single.accepted(ROUTE, 1));
+            let steps = |breaker: &Breaker| {
+                breaker.routes[&ROUTE].steps.iter().map(|step| step.events).collect::<Vec<_>>()
+            };
+            assert_eq!(steps(&together), steps(&single), "after {events}");
+        }
     }
 
     #[test]

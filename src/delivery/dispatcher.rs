@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::batch::Batch;
+use crate::batch::{Batch, Item};
 use crate::destination::{
     Answer, Hold, HoldReason, HoldScope, Refusal, RetryReason, Trouble, Verdict,
 };
@@ -206,6 +206,14 @@ impl Dispatcher {
         let Outgoing { mut batch, probes } = sent;
         batch.attempts += 1;
         match answer.of(batch.len()) {
+            Answer::Created(_) => {
+                self.fruitless.note(now, None);
+                self.concurrency.answered(now, latency);
+                self.accept(now, batch, 0);
+                if let Some(scope) = &probes {
+                    self.release(scope);
+                }
+            }
             Answer::Items(verdicts) => {
                 self.fruitless.note_items(now, &verdicts);
                 let busy = |v: &Verdict| matches!(v, Verdict::Retry(RetryReason::Busy));
@@ -250,7 +258,13 @@ impl Dispatcher {
     }
 
     fn accept(&mut self, now: Moment, batch: Batch, already_present: usize) {
-        for item in batch.items() {
+        // A batch has each name once.
+        let index = |item: &Item| batch.index_of(item).map(|name| name.as_ptr());
+        let is_alike =
+            |one: &Item, next: &Item| one.route == next.route && index(one) == index(next);
+        // They come in long runs of one route and one index.
+        for run in batch.items().chunk_by(is_alike) {
+            let Some(item) = run.first() else { continue };
             if let Some(index) = batch.index_of(item) {
                 match self.accepted.get_mut(index) {
                     Some(at) => *at = now,
@@ -258,7 +272,7 @@ impl Dispatcher {
                 }
             }
             if !batch.is_replay() {
-                self.breaker.accepted(item.route, 1);
+                self.breaker.accepted(item.route, run.len() as u64);
             }
         }
         self.delivered.push((batch, already_present));

@@ -30,6 +30,8 @@ pub trait Destination: Send + Sync + 'static {
 /// What a destination said to a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
+    /// Every item was created, and so many there are: the usual answer, with nothing to say of each.
+    Created(usize),
     /// A verdict for each item, in the order of the items. If the counts differ, the answer is
     /// not believed and the whole batch is sent again.
     Items(Vec<Verdict>),
@@ -42,14 +44,17 @@ impl Answer {
     /// assumed, for any item: ids make sending all again safe.
     #[must_use]
     pub fn of(self, items: usize) -> Self {
-        match self {
-            Self::Items(verdicts) if verdicts.len() != items => {
-                let error = format!("the answer has {} items, the request {items}", verdicts.len());
-                let reason = RetryReason::Unreadable;
-                Self::Whole(Trouble::Retry { reason, retry_after: None, error })
-            }
-            Self::Items(_) | Self::Whole(_) => self,
+        let told = match &self {
+            Self::Created(count) => *count,
+            Self::Items(verdicts) => verdicts.len(),
+            Self::Whole(_) => return self,
+        };
+        if told == items {
+            return self;
         }
+        let error = format!("the answer has {told} items, the request {items}");
+        let reason = RetryReason::Unreadable;
+        Self::Whole(Trouble::Retry { reason, retry_after: None, error })
     }
 }
 

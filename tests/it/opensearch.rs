@@ -75,7 +75,7 @@ async fn what_is_sent_is_stored_and_sent_again_is_there_already() {
     let fake = FakeBulk::start().await;
     let table = format!("url = '{}'\nauth.basic = {{ user = 'u', password = 'p' }}", fake.url());
     let (destination, mut batch) = (destination(&table), batch(2));
-    assert_eq!(destination.send(&mut batch).await, Answer::Items(vec![CREATED, CREATED]));
+    assert_eq!(destination.send(&mut batch).await, Answer::Created(2));
     assert_eq!(destination.send(&mut batch).await, Answer::Items(vec![PRESENT, PRESENT]));
     assert_eq!(fake.documents()[&("logs-1".to_owned(), "1".to_owned())], json!({"n": 1}));
     let seen = &fake.requests()[0];
@@ -93,7 +93,7 @@ async fn an_engine_that_wants_a_type_gets_it_at_once_and_from_then_on() {
     let error = json!({"type": "action_request_validation_exception", "reason": missing});
     fake.answer(whole(400, &json!({"error": error, "status": 400})));
     let destination = of(&fake);
-    assert_eq!(destination.send(&mut batch(2)).await, Answer::Items(vec![CREATED, CREATED]));
+    assert_eq!(destination.send(&mut batch(2)).await, Answer::Created(2));
     assert_eq!(destination.send(&mut batch(2)).await, Answer::Items(vec![PRESENT, PRESENT]));
     let typed: Vec<_> =
         fake.requests().iter().map(|seen| seen.uri.to_string().contains("&type=_doc")).collect();

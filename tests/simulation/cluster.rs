@@ -330,7 +330,8 @@ impl World {
             texts.push(texts[0]);
         }
         let is_whole = texts.len() == events.len();
-        let mut text = format!(r#"{{"errors":true,"items":[{}]}}"#, texts.join(","));
+        let errors = texts.iter().any(|text| text.contains(r#""error":"#));
+        let mut text = format!(r#"{{"errors":{errors},"items":[{}]}}"#, texts.join(","));
         if self.hits(Fault::Truncated, ours) {
             text.truncate(text.len() / 2);
             return Answer::whole(200, &text);

@@ -143,6 +143,9 @@ impl Destination for OpenSearch {
 
 fn read(reply: &Reply, batch: &Batch) -> Answer {
     if (200..=299).contains(&reply.status) {
+        if let Some(items) = response::all_created(&reply.body) {
+            return Answer::Created(items);
+        }
         let indices = batch.items().iter().filter_map(|item| batch.index_of(item));
         return match response::read_items(&reply.body, indices) {
             Ok(verdicts) => alone(verdicts),

@@ -41,6 +41,20 @@ struct ItemResult<'a> {
     error: Option<&'a RawValue>,
 }
 
+/// How a stored item is answered, by what `filter_path` leaves of it, and what comes before the next.
+const CREATED: &[u8; 26] = br#"{"create":{"status":201}},"#;
+
+/// The number of items of a bulk answer that says of each that it was created, byte for byte as
+/// engines write it. Nearly all answers do. None says nothing: then `read_items` has to read it.
+#[must_use]
+pub fn all_created(body: &[u8]) -> Option<usize> {
+    let items = body.strip_prefix(br#"{"errors":false,"items":["#)?.strip_suffix(b"]}")?;
+    let (items, last) = items.as_chunks();
+    let is_created =
+        last == CREATED.strip_suffix(b",")? && items.iter().all(|item| item == CREATED);
+    is_created.then_some(items.len() + 1)
+}
+
 /// The verdict on each item of a bulk answer, in its order, however many the answer has;
 /// `indices` are those of the items that were sent.
 ///
@@ -145,6 +159,29 @@ mod tests {
         assert_eq!((refusal.reason, refusal.status), (RefusalReason::Mapping, 400));
         let Verdict::Hold(hold) = &verdicts[3] else { panic!("{verdicts:?}") };
         assert_eq!(hold.scope, HoldScope::Index("d".into()));
+    }
+
+    #[test]
+    fn an_answer_that_all_were_created_is_counted_and_nothing_else_is() {
+        let answer =
+            |items: &[&str]| format!(r#"{{"errors":false,"items":[{}]}}"#, items.join(","));
+        let created = r#"{"create":{"status":201}}"#;
+        for count in [1, 2, 1000] {
+            let body = answer(&vec![created; count]);
+            assert_eq!(all_created(body.as_bytes()), Some(count));
+            let one_by_one = vec![Verdict::Delivered(Delivery::Created); count];
+            assert_eq!(read(&body).unwrap(), one_by_one);
+        }
+        let other = r#"{"create":{"status":409}}"#;
+        for items in [&[][..], &[other], &[created, other], &[other, created], &["", created]] {
+            assert_eq!(all_created(answer(items).as_bytes()), None, "{items:?}");
+        }
+        let body = answer(&[created, created]);
+        for end in 0..body.len() {
+            assert_eq!(all_created(&body.as_bytes()[..end]), None, "{end}");
+        }
+        assert_eq!(all_created(body.replace("false", "true").as_bytes()), None);
+        assert_eq!(all_created(body.replace("},{", "}{").as_bytes()), None);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use logweir::destination::opensearch::response::{read_failure, read_items, retry_after};
+use logweir::destination::opensearch::response::{
+    all_created, read_failure, read_items, retry_after,
+};
 use logweir::destination::opensearch::verdict::{Failure, judge_request};
 use logweir::destination::{Trouble, Verdict};
 use logweir::event::Timestamp;
@@ -27,6 +29,10 @@ pub(crate) fn bulk_answer(data: &[u8]) {
         if let Ok(answer) = serde_json::from_slice::<Value>(data) {
             assert_items(&verdicts, &answer);
         }
+    }
+    if let Some(items) = all_created(data) {
+        let created = vec![Verdict::Delivered(Delivery::Created); items];
+        assert_eq!(read_items(data, indices.iter()).unwrap(), created);
     }
     let mut choices = Choices(data);
     let status = u16::from_le_bytes([choices.byte(), choices.byte()]);
