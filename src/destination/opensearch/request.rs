@@ -4,23 +4,20 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::Compression as Level;
-use flate2::write::GzEncoder;
 use futures_util::future::BoxFuture;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, redirect, retry};
-use tokio::task::spawn_blocking;
 use url::Url;
 
 use crate::event::Timestamp;
 
 use super::auth::{Auth, SignError};
 use super::config::{BuildError, Compression, NodeUrl, OpenSearchConfig};
+use super::gzip::Gzip;
 use super::response::retry_after;
 use super::tls;
 
@@ -28,15 +25,14 @@ use super::tls;
 /// has some 20,000 items. Whatever is larger is no answer of an engine.
 const MAX_ANSWER: usize = 64 << 20;
 
+/// What room is made for at once. Who says that more will come is not believed before it has come.
+const LIKELY_ANSWER: usize = 1 << 20;
+
 /// A node that does not accept a connection by then is taken for dead.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Load balancers usually drop idle connections after 60 s; whoever reuses one then loses a race.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-
-/// An eighth remains of the demo's bodies. Level 1 takes as long and leaves a sixth; level 6 takes
-/// two and a half times as long and leaves a tenth.
-const LEVEL: Level = Level::new(2);
 
 /// Carries the requests of one destination, and brings the answers.
 pub trait Transport: fmt::Debug + Send + Sync {
@@ -66,7 +62,7 @@ struct Http {
     client: Client,
     auth: Auth,
     timeout: Duration,
-    compression: Compression,
+    gzip: Option<Arc<Gzip>>,
 }
 
 /// What a server answered, whatever the status.
@@ -119,7 +115,10 @@ impl Http {
             client,
             auth: Auth::build(&config.auth)?,
             timeout: config.timeout.0,
-            compression: config.bulk.compression,
+            gzip: match config.bulk.compression {
+                Compression::None => None,
+                Compression::Gzip => Some(Arc::default()),
+            },
         })
     }
 
@@ -133,11 +132,11 @@ impl Http {
         let mut body = Bytes::new();
         if let Some((kind, plain)) = content {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-            body = match self.compression {
-                Compression::None => plain,
-                Compression::Gzip => {
+            body = match &self.gzip {
+                None => plain,
+                Some(gzip) => {
                     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                    compressed(plain).await
+                    gzip.compressed(plain).await
                 }
             };
         }
@@ -193,24 +192,14 @@ enum Sent {
     Renewed(Reply),
 }
 
-/// Off the async workers: a body of 5 MiB takes tens of milliseconds.
-async fn compressed(plain: Bytes) -> Bytes {
-    let compress = move || -> io::Result<Bytes> {
-        let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 6), LEVEL);
-        encoder.write_all(&plain)?;
-        Ok(encoder.finish()?.into())
-    };
-    #[expect(clippy::expect_used, reason = "writing to memory fails only by a bug in the encoder")]
-    spawn_blocking(compress).await.expect("no panic").expect("memory takes all")
-}
-
 fn asked_wait(response: &Response) -> Option<Duration> {
     let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     retry_after(value, Timestamp::now())
 }
 
 async fn read_body(mut response: Response) -> Result<Vec<u8>, CallError> {
-    let mut body = Vec::new();
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut body = Vec::with_capacity(length.unwrap_or(0).min(LIKELY_ANSWER));
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(CallError::TooLong);
