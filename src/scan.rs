@@ -42,6 +42,88 @@ pub fn special(chunk: &[u8; 16]) -> u32 {
     (control | quote | backslash).to_bitmask()
 }
 
+/// Whether both are the same, sooner than by a call where they are as short as names are.
+#[must_use]
+#[inline]
+pub fn same(one: &[u8], other: &[u8]) -> bool {
+    /// The first and the last bytes of both, which may overlap.
+    fn ends<const N: usize>(one: &[u8], other: &[u8]) -> bool {
+        one.first_chunk::<N>() == other.first_chunk() && one.last_chunk::<N>() == other.last_chunk()
+    }
+    one.len() == other.len()
+        && match one.len() {
+            8..16 => ends::<8>(one, other),
+            16..=32 => ends::<16>(one, other),
+            4..8 => ends::<4>(one, other),
+            _ => one == other,
+        }
+}
+
+/// As [`special`], of 64 bytes.
+#[must_use]
+#[inline]
+pub fn specials(bytes: &[u8; 64]) -> u64 {
+    let chunks = bytes.as_chunks().0.iter().enumerate();
+    chunks.fold(0, |all, (place, chunk)| all | u64::from(special(chunk)) << (16 * place))
+}
+
+/// What 64 bytes inside a JSON string are: a bit for each, the first the lowest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quoted {
+    /// The backslashes that begin an escape.
+    pub escapes: u64,
+    /// The bytes after these, and the first byte where it was said to be one.
+    pub escaped: u64,
+    quotes: u64,
+    backslashes: u64,
+    control: u64,
+}
+
+impl Quoted {
+    /// The quotes and control characters that nothing escapes, and what is escaped and is neither
+    /// a quote nor a backslash.
+    #[must_use]
+    #[inline]
+    pub const fn stop(&self) -> u64 {
+        (self.quotes | self.control) & !self.escaped
+            | self.escaped & !(self.quotes | self.backslashes)
+    }
+
+    /// Whether the byte behind the 64 is escaped.
+    #[must_use]
+    #[inline]
+    pub const fn is_next_escaped(&self) -> bool {
+        self.escapes >> 63 == 1
+    }
+}
+
+/// Tells apart what is inside a JSON string, or behind it, the first byte of which may be escaped.
+#[must_use]
+#[inline]
+pub fn quoted(bytes: &[u8; 64], is_escaped: bool) -> Quoted {
+    let (mut quotes, mut backslashes, mut control) = (0, 0, 0);
+    for (place, chunk) in bytes.as_chunks::<16>().0.iter().enumerate() {
+        let chunk = u8x16::new(*chunk);
+        let join = |found: u8x16| u64::from(found.to_bitmask()) << (16 * place);
+        quotes |= join(chunk.simd_eq(u8x16::splat(b'"')));
+        backslashes |= join(chunk.simd_eq(u8x16::splat(b'\\')));
+        control |= join(chunk.min(u8x16::splat(0x1f)).simd_eq(chunk));
+    }
+    let (escapes, escaped) = escapes(backslashes, u64::from(is_escaped));
+    Quoted { escapes, escaped, quotes, backslashes, control }
+}
+
+/// Of these backslashes, those that begin an escape, and the bytes that they escape. In a run of them
+/// that is every other one, from the first; `carried` is 1 where the byte before began an escape.
+const fn escapes(backslashes: u64, carried: u64) -> (u64, u64) {
+    const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+    // A subtraction carries from where a run begins to behind its end: with the odd places set before
+    // it, it leaves every other bit of each run, whether that began at an odd or an even place.
+    let may_begin = backslashes & !carried;
+    let flipped = ((may_begin << 1) | ODD).wrapping_sub(may_begin) ^ ODD;
+    (flipped & backslashes, flipped ^ (backslashes | carried))
+}
+
 /// A bit for each byte, the first the lowest, that is this one.
 #[must_use]
 #[inline]
@@ -56,6 +138,15 @@ pub fn digits(chunk: &[u8; 16]) -> u32 {
     let bytes = u8x16::new(*chunk);
     let limited = bytes.max(u8x16::splat(b'0')).min(u8x16::splat(b'9'));
     limited.simd_eq(bytes).to_bitmask()
+}
+
+/// A bit for each byte, the first the lowest, that is a hexadecimal digit.
+#[must_use]
+#[inline]
+pub fn hexadecimal(chunk: &[u8; 16]) -> u32 {
+    let letters = u8x16::new(*chunk) | u8x16::splat(0x20);
+    let limited = letters.max(u8x16::splat(b'a')).min(u8x16::splat(b'f'));
+    digits(chunk) | limited.simd_eq(letters).to_bitmask()
 }
 
 /// Whether all bytes are decimal digits.
@@ -97,11 +188,28 @@ mod tests {
                     assert_eq!(special(&chunk) >> place & 1 == 1, is_special(*found), "{chunk:?}");
                     let is_digit = digits(&chunk) >> place & 1 == 1;
                     assert_eq!(is_digit, found.is_ascii_digit(), "{chunk:?}");
+                    let is_digit = hexadecimal(&chunk) >> place & 1 == 1;
+                    assert_eq!(is_digit, found.is_ascii_hexdigit(), "{chunk:?}");
                 }
                 assert_eq!((equal(&chunk, b' ') | special(&chunk)) >> 16, 0);
                 let last = bytes[1..].iter().all(u8::is_ascii_digit);
                 assert_eq!(all_digits(&[b"0123456789123456", &bytes[1..]].concat()), last);
                 assert_eq!(all_digits(&chunk), chunk.iter().all(u8::is_ascii_digit));
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_the_same_only_if_every_byte_is() {
+        let name: Vec<u8> = (0..50).collect();
+        for length in 0..=name.len() {
+            let name = &name[..length];
+            assert!(same(name, &name.to_vec()));
+            assert!(length == 0 || !same(name, &name[1..]));
+            for place in 0..length {
+                let mut other = name.to_vec();
+                other[place] ^= 1;
+                assert!(!same(name, &other), "{length} {place}");
             }
         }
     }
@@ -114,6 +222,27 @@ mod tests {
         fn the_first_special_byte_is_found(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let expected = bytes.iter().position(|byte| is_special(*byte)).unwrap_or(bytes.len());
             prop_assert_eq!(plain(&bytes), expected);
+        }
+
+        #[test]
+        fn inside_a_string_every_other_backslash_of_a_run_begins_an_escape(
+            bytes in prop::collection::vec(prop::sample::select(b"\\\\\\\"\nx".to_vec()), 64),
+            first in any::<bool>()
+        ) {
+            let found = quoted(bytes.first_chunk().unwrap(), first);
+            let (mut is_escaped, mut is_stopped) = (first, 0);
+            for (place, byte) in bytes.iter().enumerate() {
+                let begins = !is_escaped && *byte == b'\\';
+                prop_assert_eq!(found.escapes >> place & 1 == 1, begins);
+                prop_assert_eq!(found.escaped >> place & 1 == 1, is_escaped);
+                let stands = if is_escaped { b"\"\\" } else { b"\\x" }.contains(byte);
+                is_stopped |= u64::from(!stands) << place;
+                is_escaped = begins;
+            }
+            prop_assert_eq!(found.stop(), is_stopped);
+            prop_assert_eq!(found.is_next_escaped(), is_escaped);
+            let special = |place: usize| is_special(bytes[place]);
+            prop_assert!((0..64).all(|place| specials(bytes.first_chunk().unwrap()) >> place & 1 == u64::from(special(place))));
         }
     }
 }

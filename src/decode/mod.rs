@@ -7,6 +7,7 @@ mod aggregate;
 mod gunzip;
 mod quick;
 mod subscription;
+mod unescape;
 
 use self::gunzip::{Inflater, Room};
 

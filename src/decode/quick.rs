@@ -14,6 +14,7 @@ use crate::event::Timestamp;
 use crate::scan;
 
 use super::subscription::{Decoded, Envelope, LogEvent};
+use super::unescape::unescape;
 
 /// Appends every envelope in `text`, or nothing. Text with escapes goes to `spare`.
 pub(super) fn read<'a>(
@@ -242,71 +243,6 @@ impl<'a> Reader<'a> {
 /// A key that comes twice is an error, which is not for us to tell.
 fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.replace(value).is_none().then_some(())
-}
-
-/// Reads the inside of a string and the quote that ends it. Returns how much was read and written.
-fn unescape(from: &[u8], to: &mut [u8]) -> Option<(usize, usize)> {
-    let (mut read, mut written) = (0, 0);
-    loop {
-        let rest = from.get(read..)?;
-        // Most pieces are shorter than a chunk, of which copying all costs less than copying a part.
-        let room = to.get_mut(written..)?;
-        let plain = if let (Some(chunk), Some(room)) = (rest.first_chunk(), room.first_chunk_mut())
-        {
-            *room = *chunk;
-            let special = scan::special(chunk);
-            if special == 0 {
-                read += 16;
-                written += 16;
-                continue;
-            }
-            special.trailing_zeros() as usize
-        } else {
-            let plain = scan::plain(rest);
-            room.get_mut(..plain)?.copy_from_slice(rest.get(..plain)?);
-            plain
-        };
-        read += plain;
-        written += plain;
-        match rest.get(plain..)? {
-            [b'"', ..] => return Some((read + 1, written)),
-            // What JSON in a message has most.
-            [b'\\', b'"', ..] => {
-                *to.get_mut(written)? = b'"';
-                read += 2;
-            }
-            [b'\\', escape @ ..] => {
-                let (byte, length) = escaped(escape)?;
-                *to.get_mut(written)? = byte;
-                read += 1 + length;
-            }
-            _ => return None,
-        }
-        written += 1;
-    }
-}
-
-/// The byte that an escape stands for, and the escape's length without its backslash. Those of other
-/// characters than ASCII's are too rare in logs to be read twice.
-fn escaped(escape: &[u8]) -> Option<(u8, usize)> {
-    let byte = match escape.first()? {
-        byte @ (b'"' | b'\\' | b'/') => *byte,
-        b'n' => b'\n',
-        b't' => b'\t',
-        b'r' => b'\r',
-        b'b' => 0x08,
-        b'f' => 0x0c,
-        b'u' => return escaped_ascii(escape.get(1..5)?).map(|byte| (byte, 5)),
-        _ => return None,
-    };
-    Some((byte, 1))
-}
-
-fn escaped_ascii(digits: &[u8]) -> Option<u8> {
-    let code = digits.iter().try_fold(0, |code, digit| {
-        char::from(*digit).to_digit(16).map(|digit| code << 4 | digit)
-    })?;
-    u8::try_from(code).ok().filter(u8::is_ascii)
 }
 
 #[cfg(test)]

@@ -1,0 +1,228 @@
+//! Reads the inside of a JSON string that has escapes, 64 bytes at a time.
+//!
+//! A message that is JSON has an escape for every few bytes, since each quote in it is one. Looking for
+//! the next escape from where the last one ended would wait for each look in turn; with a bit for each
+//! of 64 bytes, the next one is known as soon as a bit is cleared.
+
+use crate::scan;
+
+/// How many bytes are looked at together.
+const WORD: usize = 64;
+
+/// What one copy takes: most pieces between escapes are shorter, and copying all of a chunk costs
+/// less than as much as the piece is long. The next piece overwrites what was too much.
+const CHUNK: usize = 32;
+
+/// A word, and behind it as much as copying can touch of what follows.
+const WINDOW: usize = 2 * WORD + CHUNK;
+
+/// How far a word brought us.
+struct Step {
+    read: usize,
+    written: usize,
+    stop: Stop,
+}
+
+/// Why a word was left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// It was read, with the next byte to be taken for itself if the last one was a backslash.
+    Read { is_next_escaped: bool },
+    /// The byte that was not read belongs to an escape and stands for another.
+    Meaning,
+    /// The byte that was not read ends the string, or cannot be in one.
+    End,
+}
+
+/// Reads until the quote that ends the string, that included. Returns how much was read and written.
+///
+/// None where the string does not end, has a control character, has an escape for another character
+/// than ASCII's (too rare in logs to be read twice), or `to` is too small.
+pub(super) fn unescape(from: &[u8], to: &mut [u8]) -> Option<(usize, usize)> {
+    let (mut read, mut written, mut is_escaped) = (0, 0, false);
+    loop {
+        let (rest, room) = (from.get(read..)?, to.get_mut(written..)?);
+        let step = match (rest.first_chunk(), room.first_chunk_mut()) {
+            (Some(from), Some(to)) => word(from, to, is_escaped)?,
+            _ => last_words(rest, room, is_escaped)?,
+        };
+        read += step.read;
+        written += step.written;
+        is_escaped = false;
+        match step.stop {
+            Stop::Read { is_next_escaped } => is_escaped = is_next_escaped,
+            Stop::Meaning => {
+                let (byte, length) = meaning(from.get(read..)?)?;
+                *to.get_mut(written)? = byte;
+                read += length;
+                written += 1;
+            }
+            Stop::End => {
+                return (*from.get(read)? == b'"').then_some((read + 1, written));
+            }
+        }
+    }
+}
+
+/// As [`word`], where less than a window is left.
+#[cold]
+fn last_words(rest: &[u8], room: &mut [u8], is_escaped: bool) -> Option<Step> {
+    // A string has no such byte, and must have ended before it.
+    let (mut from, mut to) = ([0; WINDOW], [0; WINDOW]);
+    from.iter_mut().zip(rest).for_each(|(from, byte)| *from = *byte);
+    let step = word(&from, &mut to, is_escaped)?;
+    room.get_mut(..step.written)?.copy_from_slice(to.get(..step.written)?);
+    Some(step)
+}
+
+/// Reads a word, or as much of it as stands for itself but for the backslashes before it.
+#[inline]
+fn word(from: &[u8; WINDOW], to: &mut [u8; WINDOW], is_escaped: bool) -> Option<Step> {
+    let found = scan::quoted(from.first_chunk()?, is_escaped);
+    let stop = found.stop();
+    // Those before the first stop.
+    let mut escapes = found.escapes & stop.wrapping_sub(1) & !stop;
+    let (mut read, mut written) = (0, 0);
+    while escapes != 0 {
+        let at = escapes.trailing_zeros() as usize;
+        copy(from, read, to, written, at - read)?;
+        written += at - read;
+        // What comes after the backslash is the first of the next piece.
+        read = at + 1;
+        escapes &= escapes - 1;
+    }
+    let end = stop.trailing_zeros() as usize;
+    copy(from, read, to, written, end - read)?;
+    written += end - read;
+    let stop = match 1_u64.checked_shl(stop.trailing_zeros()) {
+        None => Stop::Read { is_next_escaped: found.is_next_escaped() },
+        Some(bit) if found.escaped & bit != 0 => Stop::Meaning,
+        Some(_) => Stop::End,
+    };
+    Some(Step { read: end, written, stop })
+}
+
+/// Copies at most a word. The masks say what is known of the places anyway, so that none is checked.
+#[inline]
+fn copy(
+    from: &[u8; WINDOW],
+    read: usize,
+    to: &mut [u8; WINDOW],
+    written: usize,
+    length: usize,
+) -> Option<()> {
+    let from = from.get(read & 127..)?;
+    let to = to.get_mut(written & 63..)?;
+    *to.first_chunk_mut::<CHUNK>()? = *from.first_chunk()?;
+    if length > CHUNK {
+        *to.get_mut(CHUNK..)?.first_chunk_mut::<CHUNK>()? = *from.get(CHUNK..)?.first_chunk()?;
+    }
+    Some(())
+}
+
+/// The byte that stands for an escape, its backslash left out, and how long that is (RFC 8259 §7).
+fn meaning(escape: &[u8]) -> Option<(u8, usize)> {
+    let byte = match escape.first()? {
+        b'/' => b'/',
+        b'n' => b'\n',
+        b't' => b'\t',
+        b'r' => b'\r',
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'u' => return ascii(escape.get(1..5)?).map(|byte| (byte, 5)),
+        _ => return None,
+    };
+    Some((byte, 1))
+}
+
+fn ascii(digits: &[u8]) -> Option<u8> {
+    let code = digits.iter().try_fold(0, |code, digit| {
+        char::from(*digit).to_digit(16).map(|digit| code << 4 | digit)
+    })?;
+    u8::try_from(code).ok().filter(u8::is_ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the inside of a string, then a quote, then something else, is read as; and whether room
+    /// behind it makes a difference, which it must not.
+    fn read(inside: &str) -> Option<String> {
+        let mut known = None;
+        for behind in [0, 1, 100, 300] {
+            let text = [inside, "\"", &"x\\\"\n".repeat(behind)].concat();
+            let mut room = vec![b'-'; text.len()];
+            let found = unescape(text.as_bytes(), &mut room);
+            let found = found.map(|(read, written)| {
+                assert!(text[..read].ends_with('"'), "{text}");
+                (read, String::from_utf8(room[..written].to_vec()).unwrap())
+            });
+            assert_eq!(known.get_or_insert_with(|| found.clone()), &found, "{inside} {behind}");
+        }
+        let (read, text) = known??;
+        (read == inside.len() + 1).then_some(text)
+    }
+
+    /// What serde makes of it, none where it is no string or was to be given up.
+    fn known(inside: &str) -> Option<String> {
+        let text: String = serde_json::from_str(&format!("\"{inside}\"")).ok()?;
+        let is_ascii = |code: &str| u8::from_str_radix(&code[..4], 16).is_ok_and(|code| code < 128);
+        let codes = inside.replace("\\\\", "").split("\\u").skip(1).map(is_ascii).all(|is| is);
+        codes.then_some(text)
+    }
+
+    #[test]
+    fn an_escape_is_read_at_every_place_of_a_word_and_across_its_border() {
+        for escape in
+            ["\\\"", "\\\\", "\\/", "\\n", "\\u0041", "\\\\\\\"", "\\\\n", "\\n\\n", "\\\"\\n\\\""]
+        {
+            for before in 0..140 {
+                for between in [0, 1, 31, 32, 33, 62, 63, 64, 65] {
+                    let (before, between) = ("b".repeat(before), "é".repeat(between));
+                    let inside = [&before, escape, &between, escape, "end"].concat();
+                    assert_eq!(read(&inside), known(&inside), "{inside}");
+                    assert!(known(&inside).is_some());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_string_or_rare_is_given_up_at_every_place() {
+        for wrong in ["\\x", "\\u00e9", "\\u00", "\\\n", "\n", "\0", "\\u+041", "\\ud83d\\ude00"] {
+            for before in 0..140 {
+                for lead in ["", "\\\"", "\\\\"] {
+                    let inside = [lead, &"b".repeat(before), wrong, "\\\"end"].concat();
+                    assert_eq!(read(&inside), None, "{inside:?}");
+                }
+            }
+        }
+        assert!(unescape(b"no \\\" end", &mut [0; 99]).is_none());
+        assert!(unescape(b"no end \\", &mut [0; 99]).is_none());
+        assert!(unescape(b"no room\\\"\"", &mut [0; 5]).is_none());
+        assert!(unescape(&[b'x'; 200], &mut [0; 100]).is_none());
+    }
+
+    proptest! {
+        // What fails is written down as a test, not as a seed.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_text_is_unescaped_as_serde_does_it(
+            parts in prop::collection::vec(prop_oneof![
+                4 => "(\\\\){1,130}", 4 => "\\\\\"", 2 => "[a-z]{0,70}", 2 => "é{0,40}",
+                1 => "\\\\[nrtbf/]", 1 => "\\\\u00[0-7][0-9a-fA-F]", 1 => "[\"\\\\a]",
+            ], 0..30)
+        ) {
+            let inside = parts.concat();
+            if let Some(text) = known(&inside) {
+                prop_assert_eq!(read(&inside), Some(text));
+            } else {
+                prop_assert_eq!(read(&inside), None, "{}", inside);
+            }
+        }
+    }
+}
