@@ -11,51 +11,28 @@ use crate::parse::document::Document;
 use crate::parse::schema::FieldType;
 use crate::parse::tape::{Place, Tape, Token, Value};
 
-use super::{
-    FLAGS, LEAVES, Leaf, OPEN, SCALARS, instant, may_be_at_root, write_leaf, write_source_ip,
-};
-
-/// The fields whose values are looked at, beyond what they are.
-const WANTED: [&str; 9] = [
-    "userIdentity",
-    "requestParameters",
-    "responseElements",
-    "resources",
-    "eventTime",
-    "eventID",
-    "eventVersion",
-    "eventName",
-    "sourceIPAddress",
-];
+use super::leaves::{Found, ROOTS};
+use super::names::Names;
+use super::{FLAGS, OPEN, SCALARS, Wanted, instant, may_be_at_root, write_source_ip};
 
 /// What a field is known for.
-#[derive(Clone, Copy)]
 struct Known {
-    name: &'static str,
     /// Its type, or that it can hold anything.
     ty: Option<FieldType>,
-    /// Its place in [`WANTED`].
-    wanted: Option<usize>,
+    wanted: Option<Wanted>,
 }
 
-/// The known fields, by the length of their names.
-static KNOWN: LazyLock<[Vec<Known>; 32]> = LazyLock::new(|| {
+static KNOWN: LazyLock<Names<Known, 128>> = LazyLock::new(|| {
     let scalars = SCALARS.iter().map(|(name, ty)| (*name, Some(*ty)));
     let flags = FLAGS.iter().map(|name| (*name, Some(FieldType::Keyword)));
     let open = OPEN.iter().map(|name| (*name, None));
-    let mut by_length: [Vec<_>; 32] = Default::default();
+    let mut known = Names::default();
     for (name, ty) in scalars.chain(flags).chain(open) {
-        if let Some(same_length) = by_length.get_mut(name.len()) {
-            let wanted = WANTED.iter().position(|wanted| *wanted == name);
-            same_length.push(Known { name, ty, wanted });
-        }
+        let wanted = Wanted::ALL.into_iter().find(|wanted| wanted.name() == name);
+        known.put(name, Known { ty, wanted });
     }
-    by_length
+    known
 });
-
-fn known(name: &str) -> Option<&'static Known> {
-    KNOWN.get(name.len())?.iter().find(|known| known.name == name)
-}
 
 /// An event on a tape.
 #[derive(Debug)]
@@ -70,7 +47,7 @@ struct Looked {
     /// A bit for each field, by its place, that must be kept as text.
     as_text: u64,
     /// The values of those that are wanted.
-    wanted: [Option<Place>; WANTED.len()],
+    wanted: [Option<Place>; Wanted::ALL.len()],
 }
 
 impl<'a> Quick<'a> {
@@ -83,14 +60,13 @@ impl<'a> Quick<'a> {
     }
 
     /// One of the wanted fields.
-    pub(super) fn get(&self, name: &str) -> Option<Value<'_, 'a>> {
-        let place = WANTED.iter().position(|wanted| *wanted == name)?;
-        self.looked.wanted.get(place)?.map(|place| self.tape.value(place))
+    pub(super) fn get(&self, wanted: Wanted) -> Option<Value<'_, 'a>> {
+        self.looked.wanted.get(wanted as usize)?.map(|place| self.tape.value(place))
     }
 
     /// The text of one of the wanted fields.
-    pub(super) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.get(name)?.text().map(Cow::Borrowed)
+    pub(super) fn text(&self, wanted: Wanted) -> Option<Cow<'a, str>> {
+        self.get(wanted)?.text().map(Cow::Borrowed)
     }
 
     pub(super) fn write(&self, document: &mut Document<'_>) {
@@ -100,20 +76,21 @@ impl<'a> Quick<'a> {
         if self.looked.as_text != 0 {
             for (place, member) in root.members().enumerate() {
                 if self.looked.as_text >> place & 1 == 1 {
-                    document.members(text.get(from..member.begin - 1).unwrap_or_default());
-                    document.kept_as_text(member.name, member.value.json());
-                    from = member.value.end() + 1;
+                    document.members(text.get(from..member.begin() - 1).unwrap_or_default());
+                    document.kept_as_text(member.name(), member.value().json());
+                    from = member.value().end() + 1;
                 }
             }
         }
         document.members(text.get(from..end).unwrap_or_default());
-        let mut found = Vec::new();
-        for (name, leaves) in LEAVES {
-            if let Some(value) = self.get(name) {
-                write_leaves(value, leaves, &mut found, document);
+        let mut found = Found::new();
+        for root in ROOTS.iter() {
+            if let Some(value) = self.get(root.wanted) {
+                found.collect(value, root);
             }
         }
-        if let Some(address) = self.get("sourceIPAddress").and_then(Value::text) {
+        found.write(document);
+        if let Some(address) = self.get(Wanted::SourceIpAddress).and_then(Value::text) {
             write_source_ip(address, document);
         }
     }
@@ -121,20 +98,21 @@ impl<'a> Quick<'a> {
 
 /// None where there is more to decide.
 fn look(tape: &Tape<'_>) -> Option<Looked> {
-    let root = tape.root();
+    let (root, known_names) = (tape.root(), &*KNOWN);
     let mut looked = Looked::default();
     for (place, member) in root.members().enumerate() {
-        let token = member.value.token();
-        let fits = match known(member.name) {
+        let value = member.value();
+        let token = value.token();
+        let fits = match known_names.find(member) {
             Some(known) => {
-                if let Some(wanted) = known.wanted.and_then(|place| looked.wanted.get_mut(place)) {
-                    *wanted = Some(member.value.place());
+                if let Some(wanted) = known.wanted {
+                    *looked.wanted.get_mut(wanted as usize)? = Some(value.place());
                 }
                 let open = token == Token::Object;
                 token == Token::Null
-                    || known.ty.map_or(Some(open), |ty| has_type(ty, known, member.value))?
+                    || known.ty.map_or(Some(open), |ty| has_type(ty, known, value))?
             }
-            None if !may_be_at_root(member.name, |name| root.get(name).is_some()) => return None,
+            None if !may_be_at_root(member.name(), |name| root.get(name).is_some()) => return None,
             None => token != Token::Array,
         };
         looked.as_text |= u64::from(!fits).checked_shl(u32::try_from(place).ok()?)?;
@@ -163,39 +141,6 @@ fn has_type(ty: FieldType, known: &Known, value: Value<'_, '_>) -> Option<bool> 
     })
 }
 
-fn write_leaves<'a>(
-    root: Value<'_, 'a>,
-    leaves: &[Leaf],
-    found: &mut Vec<&'a str>,
-    document: &mut Document<'_>,
-) {
-    for group in leaves.chunk_by(|one, other| one.field == other.field) {
-        found.clear();
-        for leaf in group {
-            collect(root, leaf.path, found);
-        }
-        if let Some(first) = group.first() {
-            write_leaf(first.field, found, document);
-        }
-    }
-}
-
-/// Collects the texts, still as JSON, that `path` leads to from an object, or from those of an array.
-fn collect<'a>(from: Value<'_, 'a>, path: &[&str], found: &mut Vec<&'a str>) {
-    if from.token() == Token::Array {
-        // An array in an array is no object.
-        let objects = from.elements().filter(|element| element.token() == Token::Object);
-        return objects.for_each(|object| collect(object, path, found));
-    }
-    let Some((name, deeper)) = path.split_first() else { return };
-    let Some(value) = from.get(name) else { return };
-    if !deeper.is_empty() {
-        collect(value, deeper, found);
-    } else if matches!(value.token(), Token::Text { .. }) {
-        found.push(value.json());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -204,6 +149,7 @@ mod tests {
     use super::*;
     use crate::event::Timestamp;
     use crate::parse::Source;
+    use crate::parse::cloudtrail::LEAVES;
     use crate::parse::cloudtrail::{Event, Fields};
     use crate::parse::object::Object;
     use crate::parse::tests::made_up;
