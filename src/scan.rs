@@ -204,7 +204,7 @@ mod tests {
         let name: Vec<u8> = (0..50).collect();
         for length in 0..=name.len() {
             let name = &name[..length];
-            assert!(same(name, &name.to_vec()));
+            assert!(same(name, name));
             assert!(length == 0 || !same(name, &name[1..]));
             for place in 0..length {
                 let mut other = name.to_vec();

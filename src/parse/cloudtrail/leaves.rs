@@ -31,17 +31,32 @@ struct Leaf {
 /// A field, and what stands before its value.
 struct Field {
     name: &'static str,
-    lead: String,
+    lead: [u8; LEAD],
+    lead_length: usize,
 }
+
+/// No lead is longer.
+const LEAD: usize = 32;
+
+/// Most values are shorter. A chunk of a known length is copied without a call.
+const CHUNK: usize = 64;
 
 /// In their order in documents.
 static ALL: LazyLock<Vec<Field>> = LazyLock::new(|| {
     let mut fields: Vec<_> = super::all_leaves().map(|leaf| leaf.field).collect();
     // Those of one field follow one another.
     fields.dedup();
-    let field = |name| Field { name, lead: format!(",\"{name}\":") };
-    fields.into_iter().map(field).collect()
+    fields.into_iter().map(Field::new).collect()
 });
+
+impl Field {
+    fn new(name: &'static str) -> Self {
+        let text = format!(",\"{name}\":");
+        let mut lead = [0; LEAD];
+        lead.iter_mut().zip(text.bytes()).for_each(|(to, byte)| *to = byte);
+        Self { name, lead, lead_length: text.len() }
+    }
+}
 
 pub(super) static ROOTS: LazyLock<Vec<Root>> = LazyLock::new(|| {
     let root = |(name, leaves): &(&'static str, &[super::Leaf])| {
@@ -76,15 +91,17 @@ impl Leaf {
 pub(super) struct Found<'a> {
     /// A bit for each field that has any.
     has: u32,
-    first: [&'a str; FIELDS],
+    text: &'a str,
+    /// Where in the text the first of each field begins and ends.
+    first: [(usize, usize); FIELDS],
     /// Those of fields that have several, after their first.
     others: Vec<(usize, &'a str)>,
 }
 
 impl<'a> Found<'a> {
     /// Nothing yet.
-    pub(super) const fn new() -> Self {
-        Self { has: 0, first: [""; FIELDS], others: Vec::new() }
+    pub(super) const fn in_text(text: &'a str) -> Self {
+        Self { has: 0, text, first: [(0, 0); FIELDS], others: Vec::new() }
     }
 
     /// Collects the leaves of an object, or of those of an array.
@@ -103,7 +120,7 @@ impl<'a> Found<'a> {
     fn follow(&mut self, from: Value<'_, 'a>, field: usize, path: &[(u32, &str)]) {
         let Some(((hash, name), deeper)) = path.split_first() else {
             if matches!(from.token(), Token::Text { .. }) {
-                self.put(field, from.json());
+                self.put(field, from);
             }
             return;
         };
@@ -115,12 +132,12 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn put(&mut self, field: usize, json: &'a str) {
+    fn put(&mut self, field: usize, value: Value<'_, 'a>) {
         let bit = 1 << field;
         if self.has & bit != 0 {
-            self.others.push((field, json));
+            self.others.push((field, value.json()));
         } else if let Some(first) = self.first.get_mut(field) {
-            *first = json;
+            *first = value.span();
             self.has |= bit;
         }
     }
@@ -131,22 +148,33 @@ impl<'a> Found<'a> {
         while left != 0 {
             let place = left.trailing_zeros() as usize;
             left &= left - 1;
-            let (Some(field), Some(first)) = (ALL.get(place), self.first.get(place)) else {
-                return;
-            };
+            let (Some(field), Some(span)) = (ALL.get(place), self.first.get(place)) else { return };
             if self.others.is_empty() {
                 document.fields(|out| {
-                    out.extend_from_slice(field.lead.as_bytes());
-                    out.extend_from_slice(first.as_bytes());
+                    copy(out, &field.lead, field.lead_length);
+                    let (begin, end) = *span;
+                    match self.text.as_bytes().get(begin..)?.first_chunk::<CHUNK>() {
+                        Some(chunk) if end - begin <= CHUNK => copy(out, chunk, end - begin),
+                        _ => out.extend_from_slice(self.text.as_bytes().get(begin..end)?),
+                    }
                     Some(())
                 });
             } else {
+                let first = self.text.get(span.0..span.1);
                 let others = self.others.iter().filter(|(other, _)| *other == place);
-                let mut all: Vec<_> = others.map(|(_, json)| *json).chain([*first]).collect();
+                let mut all: Vec<_> = others.map(|(_, json)| *json).chain(first).collect();
                 write_leaf(field.name, &mut all, document);
             }
         }
     }
+}
+
+/// Appends the first bytes of a chunk, so many of them.
+#[inline]
+fn copy<const N: usize>(out: &mut Vec<u8>, chunk: &[u8; N], length: usize) {
+    let end = out.len() + length;
+    out.extend_from_slice(chunk);
+    out.truncate(end);
 }
 
 /// The objects of an array; an array in it is no object.
@@ -161,6 +189,7 @@ mod tests {
     #[test]
     fn every_leaf_has_a_bit_for_its_field_and_a_slot_for_its_name() {
         assert!(ALL.len() <= FIELDS);
+        assert!(ALL.iter().all(|field| field.lead_length <= LEAD));
         assert_eq!(ROOTS.len(), LEAVES.len());
         assert!(LEAVES.iter().all(|(_, leaves)| leaves.len() < 16));
     }

@@ -78,12 +78,12 @@ impl<'a> Quick<'a> {
                 if self.looked.as_text >> place & 1 == 1 {
                     document.members(text.get(from..member.begin() - 1).unwrap_or_default());
                     document.kept_as_text(member.name(), member.value().json());
-                    from = member.value().end() + 1;
+                    from = member.value().span().1 + 1;
                 }
             }
         }
         document.members(text.get(from..end).unwrap_or_default());
-        let mut found = Found::new();
+        let mut found = Found::in_text(text);
         for root in ROOTS.iter() {
             if let Some(value) = self.get(root.wanted) {
                 found.collect(value, root);
