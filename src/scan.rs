@@ -59,12 +59,12 @@ pub fn same(one: &[u8], other: &[u8]) -> bool {
         }
 }
 
-/// As [`special`], of 64 bytes.
+/// What `look` finds in each of the four chunks of 64 bytes, the first byte the lowest bit.
 #[must_use]
 #[inline]
-pub fn specials(bytes: &[u8; 64]) -> u64 {
+pub fn word(bytes: &[u8; 64], look: impl Fn(&[u8; 16]) -> u32) -> u64 {
     let chunks = bytes.as_chunks().0.iter().enumerate();
-    chunks.fold(0, |all, (place, chunk)| all | u64::from(special(chunk)) << (16 * place))
+    chunks.fold(0, |all, (place, chunk)| all | u64::from(look(chunk)) << (16 * place))
 }
 
 /// What 64 bytes inside a JSON string are: a bit for each, the first the lowest.
@@ -131,6 +131,14 @@ pub fn equal(chunk: &[u8; 16], byte: u8) -> u32 {
     u8x16::new(*chunk).simd_eq(u8x16::splat(byte)).to_bitmask()
 }
 
+/// A bit for each byte, the first the lowest, that is this one or a greater one.
+#[must_use]
+#[inline]
+pub fn at_least(chunk: &[u8; 16], byte: u8) -> u32 {
+    let bytes = u8x16::new(*chunk);
+    bytes.max(u8x16::splat(byte)).simd_eq(bytes).to_bitmask()
+}
+
 /// A bit for each byte, the first the lowest, that is a decimal digit.
 #[must_use]
 #[inline]
@@ -186,6 +194,8 @@ mod tests {
                 for (place, found) in chunk.iter().enumerate() {
                     assert_eq!(equal(&chunk, b' ') >> place & 1 == 1, *found == b' ', "{chunk:?}");
                     assert_eq!(special(&chunk) >> place & 1 == 1, is_special(*found), "{chunk:?}");
+                    let is_great = at_least(&chunk, b'2') >> place & 1 == 1;
+                    assert_eq!(is_great, *found >= b'2', "{chunk:?}");
                     let is_digit = digits(&chunk) >> place & 1 == 1;
                     assert_eq!(is_digit, found.is_ascii_digit(), "{chunk:?}");
                     let is_digit = hexadecimal(&chunk) >> place & 1 == 1;
@@ -241,8 +251,9 @@ mod tests {
             }
             prop_assert_eq!(found.stop(), is_stopped);
             prop_assert_eq!(found.is_next_escaped(), is_escaped);
-            let special = |place: usize| is_special(bytes[place]);
-            prop_assert!((0..64).all(|place| specials(bytes.first_chunk().unwrap()) >> place & 1 == u64::from(special(place))));
+            let specials = word(bytes.first_chunk().unwrap(), special);
+            let is_found = |place: usize| specials >> place & 1 == u64::from(is_special(bytes[place]));
+            prop_assert!((0..64).all(is_found));
         }
     }
 }

@@ -46,7 +46,6 @@ struct Bench {
     open: Vec<Option<BatchBuilder>>,
     tally: Tally,
     choices: Choices,
-    id: String,
     letters_again: Moment,
 }
 
@@ -65,7 +64,6 @@ impl Encoder {
             open: (0..destinations).map(|_| None).collect(),
             tally: Tally::new(routes, destinations, shared.book),
             choices: Choices::new(routes),
-            id: String::new(),
             letters_again: Moment::default(),
             shared,
         };
@@ -283,9 +281,8 @@ impl Bench {
                 &made
             }
         };
-        self.id.clear();
-        parsed.document_id(at.source, &mut self.id);
-        let entry = Entry { ack: at.ack, event: at.ordinal, route: at.route, index, id: &self.id };
+        let id = parsed.document_id(at.source);
+        let entry = Entry { ack: at.ack, event: at.ordinal, route: at.route, index, id: &id };
         let Some((first, others)) = to.split_first() else { return Ok(()) };
         let Some(Some(body)) = self.open.get_mut(usize::from(first.0)) else { return Ok(()) };
         let written = body.push(entry, |out| parsed.write(at.source, stamp, out));
@@ -297,6 +294,7 @@ impl Bench {
         }
         self.tally.matched(at.route, to);
         self.count(at.route, parser, &parsed, (placed, written.fields_as_text));
+        parsed.give_back(at.source);
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 
 use super::object::Object;
 use super::schema::Schema;
-use super::{Content, JsonOptions, ParseError, VpcFormat, cloudtrail, vpc_flow};
+use super::{Content, JsonOptions, ParseError, Source, VpcFormat, cloudtrail, vpc_flow};
 
 /// What is in the names that people and AWS's consoles give to log groups, in lower case.
 const CLOUDTRAIL: &str = "cloudtrail";
@@ -56,14 +56,14 @@ impl Auto {
     /// Reads a message; an error means that the log group's name promised something else.
     pub(super) fn read<'a>(
         &'a self,
-        promise: Promise,
+        source: &Source<'_>,
         message: &'a str,
     ) -> Result<Content<'a>, ParseError> {
-        let promised = self.read_as_promised(promise, message);
+        let promised = self.read_as_promised(source, message);
         if let Some(Ok(content)) = promised {
             return Ok(content);
         }
-        if let Some(content) = self.recognise(message) {
+        if let Some(content) = self.recognise(source, message) {
             return Ok(content);
         }
         match promised {
@@ -81,20 +81,20 @@ impl Auto {
 
     fn read_as_promised<'a>(
         &'a self,
-        promise: Promise,
+        source: &Source<'_>,
         message: &'a str,
     ) -> Option<Result<Content<'a>, ParseError>> {
-        match promise {
+        match source.promise() {
             Promise::CloudTrail => {
                 let event = cloudtrail::Event::read(message);
                 Some(event.map(Box::new).map(Content::CloudTrail))
             }
-            Promise::VpcFlow => Some(self.format.read(message).map(Content::VpcFlow)),
+            Promise::VpcFlow => Some(self.format.read(source, message).map(Content::VpcFlow)),
             Promise::Nothing => None,
         }
     }
 
-    fn recognise<'a>(&'a self, message: &'a str) -> Option<Content<'a>> {
+    fn recognise<'a>(&'a self, source: &Source<'_>, message: &'a str) -> Option<Content<'a>> {
         if message.trim_start().starts_with('{') {
             let object = Object::read(message).ok()?;
             return Some(match cloudtrail::Event::recognise(object) {
@@ -102,7 +102,7 @@ impl Auto {
                 Err(object) => Content::Json(self.json.log(object, message)),
             });
         }
-        let line = self.format.read(message).ok()?;
+        let line = self.format.read(source, message).ok()?;
         let has = |field, values: &[&str]| line.token(field).is_some_and(|it| values.contains(&it));
         let unmistakable = has("version", &["2"])
             && has("action", &["ACCEPT", "REJECT", "-"])

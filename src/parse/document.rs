@@ -1,10 +1,13 @@
 //! A document while it is written: the fields that all have, and the ways a field can be kept.
 
+use std::io::Write as _;
+
 use serde_json::value::RawValue;
 
 use crate::event::Timestamp;
 
 use super::object::Object;
+use super::writer::Fields;
 use super::{Source, Written, javascript, schema, structural, writer};
 
 /// The open end of a document in a body.
@@ -24,13 +27,19 @@ impl<'o> Document<'o> {
         timestamp: Timestamp,
         id: &str,
     ) -> Self {
+        let head = source.head(with_region);
+        // All of it in one go.
+        out.reserve(head.len() + id.len() + 64);
         out.extend_from_slice(b"{\"@timestamp\":");
-        writer::timestamp(out, timestamp);
-        let document = Self { out, others: Vec::new(), fields_as_text: 0 };
-        document.out.extend_from_slice(b",\"@id\":");
-        writer::string(document.out, id);
-        document.out.extend_from_slice(source.head(with_region));
-        document
+        match source.show(timestamp) {
+            Some(shown) => out.extend_from_slice(&shown),
+            // Writing to a Vec cannot fail.
+            None => _ = write!(out, "\"{timestamp}\""),
+        }
+        out.extend_from_slice(b",\"@id\":");
+        writer::string(out, id);
+        out.extend_from_slice(head);
+        Self { out, others: Vec::new(), fields_as_text: 0 }
     }
 
     /// Appends the fields that could not be written as they were, and closes the document.
@@ -64,6 +73,11 @@ impl<'o> Document<'o> {
             self.out.truncate(start);
         }
         written
+    }
+
+    /// Appends fields that were written before.
+    pub(super) fn append(&mut self, fields: &Fields) {
+        self.out.extend_from_slice(fields.as_bytes());
     }
 
     /// Appends a string.

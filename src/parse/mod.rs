@@ -26,6 +26,8 @@ mod vpc_fields;
 mod vpc_flow;
 mod writer;
 
+use std::borrow::Cow;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::decode::LogEvent;
@@ -98,11 +100,11 @@ impl Parser {
             Self::CloudTrail => {
                 cloudtrail::Event::read(message).map(Box::new).map(Content::CloudTrail)
             }
-            Self::VpcFlow(format) => format.read(message).map(Content::VpcFlow),
+            Self::VpcFlow(format) => format.read(source, message).map(Content::VpcFlow),
             Self::Json(options) => options.read(message).map(Content::Json),
             Self::Plain => Ok(Content::Plain(None)),
             Self::Lambda => Ok(Content::Lambda),
-            Self::Auto(auto) => auto.read(source.promise(), message),
+            Self::Auto(auto) => auto.read(source, message),
         };
         let content = read.unwrap_or_else(|error| Content::Plain(Some(error)));
         Parsed { event, content }
@@ -235,18 +237,19 @@ impl Parsed<'_> {
         self.event_time().map(|(time, _)| time).or(self.event.timestamp)
     }
 
-    /// Appends the document's id, a pure function of the event: a CloudTrail event's GUID, else
-    /// CloudWatch Logs' id where it is one, else a hash of everything that tells events apart.
-    pub fn document_id(&self, source: &Source<'_>, out: &mut String) {
+    /// The document's id, a pure function of the event: a CloudTrail event's GUID, else CloudWatch
+    /// Logs' id where it is one, else a hash of everything that tells events apart.
+    #[must_use]
+    pub fn document_id(&self, source: &Source<'_>) -> Cow<'_, str> {
         let id = self.event.id.as_ref();
         if let Content::CloudTrail(event) = &self.content
             && let Some(guid) = event.guid()
         {
-            out.push_str(guid);
+            guid.into()
         } else if (50..=60).contains(&id.len()) && scan::all_digits(id.as_bytes()) {
-            out.push_str(id);
+            id.into()
         } else {
-            push_hash(source, self.event, out);
+            hash(source, self.event).into()
         }
     }
 
@@ -274,6 +277,13 @@ impl Parsed<'_> {
         }
         self.write_content(&mut document);
         document.end()
+    }
+
+    /// Gives what memory it has to the next event of its source.
+    pub fn give_back(self, source: &Source<'_>) {
+        if let Content::VpcFlow(line) = self.content {
+            line.give_back(source);
+        }
     }
 
     fn write_content(&self, document: &mut Document<'_>) {
@@ -308,7 +318,7 @@ impl Parsed<'_> {
 }
 
 /// 160 bits in hexadecimal: 40 characters, which no CloudWatch Logs id and no GUID has.
-fn push_hash(source: &Source<'_>, event: &LogEvent<'_>, out: &mut String) {
+fn hash(source: &Source<'_>, event: &LogEvent<'_>) -> String {
     let mut hash = Sha256::new();
     // With its length before it, a part cannot run into the next one.
     let mut part = |bytes: &[u8]| {
@@ -324,10 +334,8 @@ fn push_hash(source: &Source<'_>, event: &LogEvent<'_>, out: &mut String) {
     }
     part(event.id.as_bytes());
     part(event.message.as_bytes());
-    for byte in hash.finalize().iter().take(20) {
-        let digits = [byte >> 4, byte & 0x0f];
-        out.extend(digits.iter().filter_map(|digit| char::from_digit(u32::from(*digit), 16)));
-    }
+    let digits = hash.finalize().into_iter().take(20).flat_map(|byte| [byte >> 4, byte & 0x0f]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Where a log event comes from.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+
+use crate::event::Timestamp;
 
 use super::detect::Promise;
-use super::writer;
+use super::writer::{self, Calendar, Fields};
 
 /// Where a log event comes from: the same for a whole envelope, with what is made of it once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Source<'a> {
     owner: &'a str,
     log_group: &'a str,
@@ -14,6 +16,8 @@ pub struct Source<'a> {
     region: &'a str,
     head: OnceCell<Head>,
     promise: OnceCell<Promise>,
+    calendar: Calendar,
+    spare: RefCell<Fields>,
 }
 
 impl<'a> Source<'a> {
@@ -32,6 +36,8 @@ impl<'a> Source<'a> {
             region,
             head: OnceCell::new(),
             promise: OnceCell::new(),
+            calendar: Calendar::new(),
+            spare: RefCell::new(Fields::new()),
         }
     }
 
@@ -64,6 +70,21 @@ impl<'a> Source<'a> {
         let Head { fields, without_region } = self.head.get_or_init(|| Head::of(self));
         let length = if with_region { fields.len() } else { *without_region };
         fields.get(..length).unwrap_or_default()
+    }
+
+    /// A timestamp as a JSON string, from 1970 to 9999.
+    pub(super) fn show(&self, timestamp: Timestamp) -> Option<[u8; 26]> {
+        self.calendar.show(timestamp)
+    }
+
+    /// Memory for the fields of an event.
+    pub(super) fn spare_fields(&self) -> Fields {
+        self.spare.take()
+    }
+
+    /// Keeps it for the next event.
+    pub(super) fn keep_spare(&self, fields: Fields) {
+        self.spare.replace(fields);
     }
 
     /// What the log group's name promises.

@@ -161,8 +161,7 @@ fn every_sample_becomes_the_document_written_down_for_it() {
         assert_eq!(parsed.kind().as_str(), sample.kind, "{name}");
         let time = sample.time.unwrap_or(1_700_000_000_123);
         assert_eq!(parsed.time(), Some(Timestamp(time)), "{name}");
-        let mut id = String::new();
-        parsed.document_id(&source, &mut id);
+        let id = parsed.document_id(&source);
         assert_eq!(id, sample.id.as_deref().unwrap_or(CWL_ID), "{name}");
         let mut out = Vec::new();
         let stamp = Stamp { timestamp: Timestamp(time), undated: false };
@@ -217,9 +216,7 @@ fn the_hashed_id_depends_on_every_part_and_on_where_parts_end() {
             message: Cow::Borrowed(message),
             extracted_fields: None,
         };
-        let mut id = String::new();
-        Parser::Plain.read(&source, &event).document_id(&source, &mut id);
-        id
+        Parser::Plain.read(&source, &event).document_id(&source).into_owned()
     };
     let all = [
         base,

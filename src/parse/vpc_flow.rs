@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use super::document::Document;
 use super::schema::{FieldType, Schema};
-use super::{ParseError, structural, vpc_fields};
+use super::writer::Fields;
+use super::{ParseError, Source, structural, vpc_fields};
 
 /// 9999-12-31T23:59:59Z, the last second that the engines' dates can show.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -84,12 +85,24 @@ impl VpcFormat {
     }
 
     /// Checks that every token of a line is what its column says; the format alone decides.
-    pub(super) fn read<'a>(&'a self, line: &'a str) -> Result<Line<'a>, ParseError> {
-        let is_quick = self.quick.as_ref().is_some_and(|quick| quick.fits(line));
-        if !is_quick {
+    pub(super) fn read<'a>(
+        &'a self,
+        source: &Source<'_>,
+        line: &'a str,
+    ) -> Result<Line<'a>, ParseError> {
+        let fields = self.quick.as_ref().and_then(|quick| {
+            let mut fields = source.spare_fields();
+            let read = quick.read(line, &mut fields);
+            if read.is_some() {
+                return Some(fields);
+            }
+            source.keep_spare(fields);
+            None
+        });
+        if fields.is_none() {
             self.judge(line)?;
         }
-        Ok(Line { format: self, line, is_quick })
+        Ok(Line { format: self, line, fields })
     }
 
     /// The same, token by token.
@@ -187,19 +200,24 @@ fn field_name(aws_name: &str) -> String {
 pub(super) struct Line<'a> {
     format: &'a VpcFormat,
     line: &'a str,
-    /// Whether it can be written quickly.
-    is_quick: bool,
+    /// What it says, if it could be read quickly.
+    fields: Option<Fields>,
 }
 
 impl Line<'_> {
     /// Writes every field that is there: `-` means absent, which is neither 0 nor `"-"`.
     pub(super) fn write(&self, document: &mut Document<'_>) {
-        if let Some(quick) = self.format.quick.as_ref().filter(|_| self.is_quick)
-            && document.fields(|out| quick.write(self.line, out)).is_some()
-        {
-            return;
+        match &self.fields {
+            Some(fields) => document.append(fields),
+            None => self.write_each(document),
         }
-        self.write_each(document);
+    }
+
+    /// Gives its memory to the next line.
+    pub(super) fn give_back(self, source: &Source<'_>) {
+        if let Some(fields) = self.fields {
+            source.keep_spare(fields);
+        }
     }
 
     /// The same, token by token.
@@ -234,7 +252,11 @@ mod tests {
     use super::*;
 
     fn error(line: &str) -> ParseError {
-        VpcFormat::default().read(line).unwrap_err()
+        VpcFormat::default().read(&Source::new("1", "g", "s", "r"), line).unwrap_err()
+    }
+
+    fn fits(line: &str) -> bool {
+        VpcFormat::default().read(&Source::new("1", "g", "s", "r"), line).is_ok()
     }
 
     #[test]
@@ -259,8 +281,8 @@ mod tests {
     #[test]
     fn a_line_that_does_not_fit_says_why() {
         let good = "2 1 eni-1 1.2.3.4 ::1 1 2 6 10 20 30 40 ACCEPT OK";
-        assert!(VpcFormat::default().read(good).is_ok());
-        assert!(VpcFormat::default().read(&good.replace(' ', "  ")).is_ok());
+        assert!(fits(good));
+        assert!(fits(&good.replace(' ', "  ")));
         let counts = ParseError::TokenCount { expected: 14, found: 15 };
         assert_eq!(error(&good.replace("eni-1", "eni-1 x")), counts, "not the shifted address");
         assert_eq!(error(""), ParseError::TokenCount { expected: 14, found: 0 });

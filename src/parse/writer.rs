@@ -1,6 +1,6 @@
 //! Writes JSON text into a body, without a tree of values in between.
 
-use std::io::Write as _;
+use std::cell::Cell;
 
 use crate::event::Timestamp;
 use crate::scan;
@@ -47,27 +47,45 @@ pub(super) fn name(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b"\":");
 }
 
-/// Appends what `Display` says, as a JSON string; by hand, since every document has one and the
-/// formatting machinery costs more than the rest of a flow log line.
-pub(super) fn timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
-    let day = u32::try_from(timestamp.0.div_euclid(DAY)).ok().filter(|day| *day <= LAST_DAY);
-    let in_day = u32::try_from(timestamp.0.rem_euclid(DAY));
-    let (Some(day), Ok(in_day)) = (day, in_day) else {
-        // Writing to a Vec cannot fail.
-        drop(write!(out, "\"{timestamp}\""));
-        return;
-    };
+/// Shows timestamps. It remembers the date of the last, which nearly always is that of the next.
+#[derive(Clone, Debug)]
+pub(super) struct Calendar {
+    /// A day, counted from 1970-01-01 as 0, with what a timestamp of it begins with.
+    last: Cell<(u32, [u8; 12])>,
+}
+
+impl Calendar {
+    pub(super) const fn new() -> Self {
+        Self { last: Cell::new((0, *b"\"1970-01-01T")) }
+    }
+
+    /// What `Display` says, as a JSON string, from 1970 to 9999; by hand, since every document has one
+    /// and the formatting machinery costs more than the rest of a flow log line.
+    #[inline]
+    pub(super) fn show(&self, timestamp: Timestamp) -> Option<[u8; 26]> {
+        let day = u32::try_from(timestamp.0.div_euclid(DAY)).ok().filter(|day| *day <= LAST_DAY)?;
+        let in_day = u32::try_from(timestamp.0.rem_euclid(DAY)).ok()?;
+        if self.last.get().0 != day {
+            self.last.set((day, show_date(day)));
+        }
+        let (_, date) = self.last.get();
+        let (second, millisecond) = (in_day / 1_000, in_day % 1_000);
+        let ([a, b], [c, d]) = (two(second / 3_600), two(second / 60 % 60));
+        let ([e, f], [g, h], [_, i]) =
+            (two(second % 60), two(millisecond / 10), two(millisecond % 10));
+        let time = [a, b, b':', c, d, b':', e, f, b'.', g, h, i, b'Z', b'"'];
+        let mut text = [0; 26];
+        text.first_chunk_mut().map(|chunk| *chunk = date)?;
+        text.last_chunk_mut().map(|chunk| *chunk = time)?;
+        Some(text)
+    }
+}
+
+fn show_date(day: u32) -> [u8; 12] {
     let (year, month, day) = date(day);
     let ([a, b], [c, d]) = (two(year / 100), two(year % 100));
     let ([e, f], [g, h]) = (two(month), two(day));
-    let ([i, j], [k, l]) = (two(in_day / 3_600_000), two(in_day / 60_000 % 60));
-    let ([m, n], [o, p]) = (two(in_day / 1_000 % 60), two(in_day % 1_000 / 10));
-    let [_, q] = two(in_day % 10);
-    let text = [
-        b'"', a, b, c, d, b'-', e, f, b'-', g, h, b'T', i, j, b':', k, l, b':', m, n, b'.', o, p,
-        q, b'Z', b'"',
-    ];
-    out.extend_from_slice(&text);
+    [b'"', a, b, c, d, b'-', e, f, b'-', g, h, b'T']
 }
 
 /// The two decimal digits of a number up to 99.
@@ -95,6 +113,9 @@ const fn date(day: u32) -> (u32, u32, u32) {
     (year + is_next as u32, month, of_month)
 }
 
+/// What is copied at once, in bytes.
+pub(super) const CHUNK: usize = 32;
+
 /// What stands before a field's value: a comma, the name, and the quote that opens text. It is copied
 /// as one chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +127,7 @@ pub(super) struct Lead {
 
 impl Lead {
     /// The longest that it can be.
-    pub(super) const SIZE: usize = 32;
+    pub(super) const SIZE: usize = CHUNK;
 
     /// None for a name that is too long for a chunk.
     pub(super) fn new(field: &str, is_text: bool) -> Option<Self> {
@@ -115,16 +136,29 @@ impl Lead {
         if is_text {
             lead.push(b'"');
         }
+        Self::of(&lead, is_text)
+    }
+
+    /// A field with its value, which is text. None when both are too long for a chunk.
+    pub(super) fn whole(field: &str, value: &str) -> Option<Self> {
+        let mut whole = Vec::new();
+        name(&mut whole, field);
+        string(&mut whole, value);
+        Self::of(&whole, false)
+    }
+
+    fn of(lead: &[u8], is_text: bool) -> Option<Self> {
         let mut bytes = [0; Self::SIZE];
-        bytes.get_mut(..lead.len())?.copy_from_slice(&lead);
+        bytes.get_mut(..lead.len())?.copy_from_slice(lead);
         Some(Self { bytes, length: lead.len(), is_text })
     }
 }
 
-/// Room for short pieces at the end of a body. Copying a whole chunk costs less than copying as much
+/// Room for short pieces, one after the other. Copying a whole chunk costs less than copying as much
 /// as the piece is long; what is too much of it the next piece overwrites.
 ///
-/// Its methods give nothing where there is not as much room as they need.
+/// Its methods give nothing where there is not as much room as they need, which is a chunk more than
+/// they write.
 #[derive(Debug)]
 pub(super) struct Window<'o> {
     room: &'o mut [u8],
@@ -132,76 +166,80 @@ pub(super) struct Window<'o> {
 }
 
 impl Window<'_> {
-    /// Appends to `out` what `write` writes, in a room of `most` bytes; nothing when it has no room.
-    pub(super) fn open(
-        out: &mut Vec<u8>,
+    /// Appends a field whose value is the first `length` bytes of a chunk, as they are.
+    #[inline]
+    pub(super) fn field(&mut self, lead: &Lead, chunk: &[u8; CHUNK], length: usize) -> Option<()> {
+        let room = self.room.get_mut(self.at..)?.first_chunk_mut::<{ Lead::SIZE + CHUNK + 1 }>()?;
+        *room.first_chunk_mut()? = lead.bytes;
+        let value = room.get_mut(lead.length..)?.first_chunk_mut::<{ CHUNK + 1 }>()?;
+        *value.first_chunk_mut()? = *chunk;
+        *value.get_mut(length)? = b'"';
+        // What is no text ends before the quote.
+        self.at += lead.length + length + usize::from(lead.is_text);
+        Some(())
+    }
+
+    /// Appends a field whose value is longer than a chunk.
+    pub(super) fn long_field(&mut self, lead: &Lead, value: &[u8]) -> Option<()> {
+        self.lead(lead)?;
+        self.bytes(value)?;
+        if lead.is_text { self.bytes(b"\"") } else { Some(()) }
+    }
+
+    /// Appends what stands before a value, or is a field with its value.
+    #[inline]
+    pub(super) fn lead(&mut self, lead: &Lead) -> Option<()> {
+        *self.room.get_mut(self.at..)?.first_chunk_mut()? = lead.bytes;
+        self.at += lead.length;
+        Some(())
+    }
+
+    /// Appends `bytes`.
+    #[inline]
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
+        self.room.get_mut(self.at..)?.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        self.at += bytes.len();
+        Some(())
+    }
+}
+
+/// The fields of a document, in memory that is used again and again.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    room: Vec<u8>,
+    length: usize,
+}
+
+impl Fields {
+    pub(super) const fn new() -> Self {
+        Self { room: Vec::new(), length: 0 }
+    }
+
+    /// Takes what `write` writes, at most so many bytes, in place of what was there.
+    #[inline]
+    pub(super) fn write(
+        &mut self,
         most: usize,
         write: impl FnOnce(&mut Window<'_>) -> Option<()>,
     ) -> Option<()> {
-        let start = out.len();
-        out.resize(start + most, 0);
-        let mut window = Window { room: out.get_mut(start..)?, at: 0 };
-        let written = write(&mut window);
-        let length = if written.is_some() { window.at } else { 0 };
-        out.truncate(start + length);
-        written
-    }
-
-    /// Appends a field whose value is `from[begin..end]`, as it is.
-    #[inline]
-    pub(super) fn field(
-        &mut self,
-        lead: &Lead,
-        from: &[u8],
-        (begin, end): (usize, usize),
-    ) -> Option<()> {
-        let length = end - begin;
-        let room = self.room.get_mut(self.at..)?;
-        *room.first_chunk_mut()? = lead.bytes;
-        let value = room.get_mut(lead.length..)?;
-        match (from.get(begin..)?.first_chunk::<32>(), value.first_chunk_mut::<33>()) {
-            (Some(chunk), Some(value)) if length <= 32 => {
-                *value.first_chunk_mut()? = *chunk;
-                // What is no text ends before it.
-                *value.get_mut(length)? = b'"';
-                self.at += lead.length + length + usize::from(lead.is_text);
-            }
-            _ => {
-                self.at += lead.length;
-                self.copy(from, begin, end)?;
-                if lead.is_text {
-                    self.byte(b'"')?;
-                }
-            }
+        if self.room.len() < most {
+            self.room.resize(most.next_power_of_two(), 0);
         }
+        let mut window = Window { room: &mut self.room, at: 0 };
+        write(&mut window)?;
+        self.length = window.at;
         Some(())
     }
 
-    fn copy(&mut self, from: &[u8], begin: usize, end: usize) -> Option<()> {
-        let mut begin = begin;
-        while end - begin > 0 {
-            let rest = from.get(begin..)?;
-            let taken = (end - begin).min(16);
-            let room = self.room.get_mut(self.at..)?;
-            match rest.first_chunk::<16>() {
-                Some(chunk) => *room.first_chunk_mut()? = *chunk,
-                None => room.get_mut(..taken)?.copy_from_slice(rest.get(..taken)?),
-            }
-            self.at += taken;
-            begin += taken;
-        }
-        Some(())
-    }
-
-    fn byte(&mut self, byte: u8) -> Option<()> {
-        *self.room.get_mut(self.at)? = byte;
-        self.at += 1;
-        Some(())
+    /// What was written: members of an object, each after a comma.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.room.get(..self.length).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
@@ -227,10 +265,17 @@ mod tests {
         }
 
         #[test]
-        fn a_timestamp_reads_as_its_display(ms in prop_oneof![any::<i64>(), -99_999_999_999_999..999_999_999_999_999_i64]) {
-            let mut out = Vec::new();
-            timestamp(&mut out, Timestamp(ms));
-            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("\"{}\"", Timestamp(ms)));
+        fn a_timestamp_is_shown_as_its_display(
+            times in vec(prop_oneof![any::<i64>(), 0..3 * DAY, -DAY..300_000_000_000_000], 1..9)
+        ) {
+            let calendar = Calendar::new();
+            for time in times.into_iter().map(Timestamp) {
+                let year = time.date().map_or(0, |date| date.year());
+                match calendar.show(time) {
+                    Some(text) => prop_assert_eq!(str::from_utf8(&text), Ok(&*format!("\"{time}\""))),
+                    None => prop_assert!(!(1970..=9999).contains(&year), "{}", time),
+                }
+            }
         }
     }
 

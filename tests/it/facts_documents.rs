@@ -78,8 +78,7 @@ fn every_cloudtrail_event_keeps_every_field_in_its_document() {
         assert_eq!(parsed.kind(), Kind::CloudTrail);
         let parsed = by_route.read(&from("g"), &event);
         assert_eq!(parsed.time().unwrap().to_string().replace(".000Z", "Z"), sent["eventTime"]);
-        let mut id = String::new();
-        parsed.document_id(&from("g"), &mut id);
+        let id = parsed.document_id(&from("g")).into_owned();
         assert_eq!(id, sent["eventID"].as_str().unwrap());
         assert_eq!(ids.insert(id, ()), None, "an id twice");
         let found = document(&by_route, &event);

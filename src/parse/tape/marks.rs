@@ -78,12 +78,12 @@ impl<'a> Marks<'a> {
             self.until = self.text.len().min(self.block + BLOCK);
             let (words, last) = rest.get(..self.until - self.block)?.as_chunks::<WORD>();
             for (number, word) in words.iter().enumerate() {
-                self.put(scan::specials(word), number)?;
+                self.put(scan::word(word, scan::special), number)?;
             }
             if !last.is_empty() {
                 let mut padded = [b' '; WORD];
                 padded.get_mut(..last.len())?.copy_from_slice(last);
-                self.put(scan::specials(&padded), words.len())?;
+                self.put(scan::word(&padded, scan::special), words.len())?;
             }
         }
         Some(())

@@ -14,8 +14,7 @@ fn what_only_looks_like_cloudtrail_gets_neither_its_id_nor_its_time() {
     let of = |log_group: &str, message: &str| {
         let (source, event) = (from(log_group), event(message, None));
         let parsed = auto.read(&source, &event);
-        let mut id = String::new();
-        parsed.document_id(&source, &mut id);
+        let id = parsed.document_id(&source).into_owned();
         (parsed.kind(), id, parsed.time() == event.timestamp)
     };
     let (harmless, deletion) = (trail("Harmless"), trail("DeleteTrail"));

@@ -1,28 +1,40 @@
-//! Flow log lines as AWS writes them, sixteen bytes at a time: one space between tokens, nothing that
-//! JSON would escape, numbers that any field can hold.
+//! Flow log lines as AWS writes them, 64 bytes at a time: one space between tokens, nothing that JSON
+//! would escape, numbers that any field can hold.
 //!
-//! [`Format::fits`] refuses every other line, which is then read and judged token by token; that both
+//! [`Format::read`] refuses every other line, which is then read and judged token by token; that both
 //! make the same document is tested.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use crate::parse::schema::FieldType;
 use crate::parse::structural::MAX_LEAF;
 use crate::parse::vpc_fields::protocol_name;
-use crate::parse::writer::{Lead, Window};
+use crate::parse::writer::{CHUNK, Fields, Lead};
 use crate::scan;
 
 use super::Column;
 
+/// The longest line, in bytes: one with every field there is has half of it.
+const MAX_LINE: usize = 4 << 10;
+
+/// What stands for a field that is not there.
+const ABSENT: u8 = b'-';
+
 /// What is written beyond columns and tokens: the name of the protocol, and a chunk that is not full.
-const SLACK: usize = 128;
+const SLACK: usize = 3 * CHUNK;
 
 /// The columns of a format, each with what stands before its token in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Format {
     columns: Vec<(Lead, Token)>,
-    protocol_name: Lead,
 }
+
+/// The field that tells the name of a protocol, by the number of those that have one.
+static PROTOCOL_NAMES: LazyLock<Vec<Option<Lead>>> = LazyLock::new(|| {
+    let field = |number| Lead::whole("protocol_name", protocol_name(number)?);
+    (0..256).map(field).collect()
+});
 
 /// What a token must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,170 +68,181 @@ impl Format {
             Some((Lead::new(&column.field, is_text)?, token))
         };
         let columns = columns.iter().map(column).collect::<Option<Vec<_>>>()?;
-        let protocol_name = Lead::new("protocol_name", true)?;
-        Some(Self { columns, protocol_name })
+        Some(Self { columns })
     }
 
-    /// Whether the tokens of a line are surely what their columns say.
-    pub(super) fn fits(&self, line: &str) -> bool {
-        let mut tokens = Tokens::of(line);
-        let fit = self.columns.iter().all(|(_, token)| {
-            tokens.next().is_some_and(|(begin, end)| {
-                is_absent(line, begin, end) || token.fits(line, begin, end)
-            })
-        });
-        fit && tokens.is_at_end()
-    }
-
-    /// Appends the fields of a line that fits. None when it has no room, and then what was written is
-    /// to be taken back.
-    pub(super) fn write(&self, line: &str, out: &mut Vec<u8>) -> Option<()> {
+    /// Writes the fields of a line, if its tokens are surely what their columns say.
+    pub(super) fn read(&self, line: &str, fields: &mut Fields) -> Option<()> {
+        let line = line.as_bytes();
+        if line.len() > MAX_LINE {
+            return None;
+        }
+        // The last tokens are copied from where as many bytes follow them as a chunk has.
+        let tail_begin = line.len().saturating_sub(CHUNK);
+        let mut tail = [0; 2 * CHUNK];
+        *tail.first_chunk_mut()? = match line.last_chunk::<CHUNK>() {
+            Some(last) => *last,
+            None => padded(line)?,
+        };
         let most = line.len() + self.columns.len() * Lead::SIZE + SLACK;
-        Window::open(out, most, |window| {
-            let mut tokens = Tokens::of(line);
+        fields.write(most, |window| {
+            let mut words = Words::of(line)?;
+            let mut begin = 0_usize;
             for (lead, token) in &self.columns {
-                let (begin, end) = tokens.next()?;
-                if is_absent(line, begin, end) {
-                    continue;
+                let end = words.next_end()?;
+                let from = match begin.checked_sub(tail_begin) {
+                    Some(begin) => tail.get(begin..)?,
+                    None => line.get(begin..)?,
+                };
+                let (chunk, length) = (from.first_chunk::<CHUNK>()?, end - begin);
+                if length > 1 || chunk.first() != Some(&ABSENT) {
+                    if !token.fits(from, (begin, end), &words) {
+                        return None;
+                    }
+                    if length <= CHUNK {
+                        window.field(lead, chunk, length)?;
+                    } else {
+                        window.long_field(lead, from.get(..length)?)?;
+                    }
+                    if *token == Token::Protocol
+                        && let Some(name) = protocol(from.get(..length)?)
+                    {
+                        window.lead(name)?;
+                    }
                 }
-                window.field(lead, line.as_bytes(), (begin, end))?;
-                if *token == Token::Protocol
-                    && let Some(name) = line.get(begin..end)?.parse().ok().and_then(protocol_name)
-                {
-                    window.field(&self.protocol_name, name.as_bytes(), (0, name.len()))?;
-                }
+                begin = end + 1;
             }
-            Some(())
+            // The line's end was the last token's.
+            (begin == line.len() + 1).then_some(())
         })
     }
 }
 
-fn is_absent(line: &str, begin: usize, end: usize) -> bool {
-    end == begin + 1 && line.as_bytes().get(begin) == Some(&b'-')
+/// Few bytes with others after them, which are no spaces.
+fn padded<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    let mut padded = [b'-'; N];
+    padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(padded)
 }
 
-/// The tokens of a line, between single spaces.
-struct Tokens<'a> {
-    chunks: Chunks<'a>,
-    /// A bit for each space in the current chunk that was not come to yet.
-    spaces: u32,
-    /// Where the current chunk begins.
+fn protocol(digits: &[u8]) -> Option<&'static Lead> {
+    let number = digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
+    PROTOCOL_NAMES.get(number)?.as_ref()
+}
+
+/// A line, 64 bytes at a time.
+struct Words<'a> {
+    line: &'a [u8],
+    /// Where the current word begins.
     at: usize,
-    /// Where the next token begins.
-    begin: usize,
-    length: usize,
+    /// A bit for each space in the current word that was not come to yet, and for the line's end.
+    spaces: u64,
+    /// A bit for each digit in the word before, and above them those in the current one.
+    digits: u128,
 }
 
-/// The chunks of a line, the last one filled up.
-struct Chunks<'a> {
-    whole: std::slice::Iter<'a, [u8; 16]>,
-    last: Option<[u8; 16]>,
-}
-
-impl<'a> Tokens<'a> {
-    fn of(line: &'a str) -> Self {
-        let (whole, rest) = line.as_bytes().as_chunks();
-        let mut last = [b'-'; 16];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        let chunks = Chunks { whole: whole.iter(), last: Some(last) };
-        // Before the first chunk, so that the next is at 0.
-        let mut tokens = Self { chunks, spaces: 0, at: 0, begin: 0, length: line.len() };
-        tokens.enter();
-        tokens
+impl<'a> Words<'a> {
+    fn of(line: &'a [u8]) -> Option<Self> {
+        let mut words = Self { line, at: 0, spaces: 0, digits: 0 };
+        words.enter()?;
+        Some(words)
     }
 
-    /// Where the next token begins and ends. None when it is empty or too long, something in its
-    /// chunk would have to be escaped, or there is no more.
+    /// Where the next token ends. None when there is no more, or JSON would escape a byte of it.
     #[inline]
-    fn next(&mut self) -> Option<(usize, usize)> {
+    fn next_end(&mut self) -> Option<usize> {
         while self.spaces == 0 {
-            if self.chunks.last.is_none() {
-                return self.take(self.length);
-            }
-            self.at += 16;
-            self.enter();
+            self.at += 64;
+            self.enter()?;
         }
         let end = self.at + self.spaces.trailing_zeros() as usize;
         self.spaces &= self.spaces - 1;
-        self.take(end)
+        Some(end)
     }
 
+    /// Looks at the current word. None when there is none, or a byte of it would be escaped.
     #[inline]
-    fn take(&mut self, end: usize) -> Option<(usize, usize)> {
-        let begin = self.begin;
-        self.begin = end + 1;
-        (end > begin && end - begin <= MAX_LEAF).then_some((begin, end))
-    }
-
-    /// Looks at the next chunk.
-    #[inline]
-    fn enter(&mut self) {
-        let Some(chunk) = self.chunks.whole.next().copied().or_else(|| self.chunks.last.take())
-        else {
-            return;
+    fn enter(&mut self) -> Option<()> {
+        let rest = self.line.get(self.at..)?;
+        let short;
+        let (word, end, twice) = match (rest.first_chunk(), self.line.last_chunk()) {
+            (Some(word), _) => (word, 0, 0),
+            // The last word is whole too, but begins in the one before.
+            (None, Some(last)) => (last, 1 << rest.len(), 64 - rest.len()),
+            (None, None) => {
+                short = padded(rest)?;
+                (&short, 1 << rest.len(), 0)
+            }
         };
-        if scan::special(&chunk) == 0 {
-            self.spaces = scan::equal(&chunk, b' ');
-        } else {
-            // Two ends in a row: no token is between them.
-            (self.begin, self.spaces) = (usize::MAX, 1);
+        if scan::word(word, scan::special) != 0 {
+            return None;
         }
+        // Twice 64 is nothing new.
+        let cut = |bits: u64| if twice < 64 { bits >> twice } else { 0 };
+        let spaces = scan::word(word, |chunk| scan::equal(chunk, b' '));
+        self.spaces = cut(spaces) | end;
+        self.digits = self.digits >> 64 | u128::from(cut(scan::word(word, scan::digits))) << 64;
+        Some(())
     }
 
-    fn is_at_end(&self) -> bool {
-        self.begin > self.length
+    /// Whether the bytes from `begin` to `end`, which is in the current word, are digits. At most 64.
+    #[inline]
+    fn are_digits(&self, begin: usize, end: usize) -> bool {
+        let from_word_before = begin + 64 - self.at;
+        let bits = (self.digits >> from_word_before) as u64;
+        bits.trailing_ones() as usize >= end - begin
     }
 }
 
 impl Token {
-    fn fits(self, line: &str, begin: usize, end: usize) -> bool {
-        match self {
-            Self::Text => true,
-            Self::Digits(most) => is_number(line.as_bytes(), begin, end, most),
-            Self::Protocol => is_number(line.as_bytes(), begin, end, 9),
-            Self::Address => line
-                .get(begin..end)
-                .is_some_and(|token| is_ipv4(token.as_bytes()) || token.parse::<IpAddr>().is_ok()),
-        }
-    }
-}
-
-/// Whether it is a number without leading zeros, which JSON does not know.
-fn is_number(line: &[u8], begin: usize, end: usize, most: usize) -> bool {
-    let length = end - begin;
-    let starts_well = length == 1 || line.get(begin) != Some(&b'0');
-    let digits = match line.get(begin..).and_then(|rest| rest.first_chunk()) {
-        Some(chunk) if length <= 16 => scan::digits(chunk).trailing_ones() as usize >= length,
-        _ => line.get(begin..end).is_some_and(|token| token.iter().all(u8::is_ascii_digit)),
-    };
-    digits && starts_well && length <= most
-}
-
-/// Whether it is an IPv4 address for `Ipv4Addr` too: four numbers up to 255, without leading zeros.
-fn is_ipv4(token: &[u8]) -> bool {
-    let mut parts = 0;
-    let mut rest = token;
-    loop {
-        let digits = match rest {
-            [b'2', b'5', b'0'..=b'5', ..] => 3,
-            [b'2', b'0'..=b'4', b'0'..=b'9', ..] | [b'1', b'0'..=b'9', b'0'..=b'9', ..] => 3,
-            [b'1'..=b'9', b'0'..=b'9', ..] => 2,
-            [b'0'..=b'9', ..] => 1,
-            _ => return false,
+    /// Whether the bytes of a line from `begin` to `end`, with which `from` begins, are such a token.
+    #[inline]
+    fn fits(self, from: &[u8], (begin, end): (usize, usize), words: &Words<'_>) -> bool {
+        let length = end - begin;
+        let most = match self {
+            Self::Text => return (1..=MAX_LEAF).contains(&length),
+            Self::Digits(most) => most,
+            Self::Protocol => 9,
+            Self::Address => return is_ipv4(from, length) || is_address(from.get(..length)),
         };
-        parts += 1;
-        match rest.get(digits..) {
-            Some([]) => return parts == 4,
-            Some([b'.', next @ ..]) if parts < 4 => rest = next,
-            _ => return false,
-        }
+        // JSON has no number with a leading zero.
+        let starts_well = length == 1 || from.first() != Some(&b'0');
+        starts_well && (1..=most).contains(&length) && words.are_digits(begin, end)
     }
+}
+
+fn is_address(text: Option<&[u8]>) -> bool {
+    let text = text.and_then(|text| str::from_utf8(text).ok());
+    text.is_some_and(|text| text.parse::<IpAddr>().is_ok())
+}
+
+/// Whether the first `length` bytes of sixteen or more are an IPv4 address for `Ipv4Addr` too: four numbers
+/// up to 255, without leading zeros. It looks at all of them at once.
+fn is_ipv4(from: &[u8], length: usize) -> bool {
+    let Some(chunk) = from.first_chunk().filter(|_| length <= 15) else { return false };
+    let inside = (1_u32 << length) - 1;
+    let at_least = |byte| scan::at_least(chunk, byte);
+    let (dots, digits) = (scan::equal(chunk, b'.') & inside, scan::digits(chunk) & inside);
+    // Where a number begins, has a second digit, and a third.
+    let begins = dots << 1 | 1;
+    let first = begins & digits;
+    let second = first << 1 & digits;
+    let third = second << 1 & digits;
+    let (above_0, above_1, above_2) = (at_least(b'1'), at_least(b'2'), at_least(b'3'));
+    let (above_4, above_5) = (at_least(b'5'), at_least(b'6'));
+    let zero = first & !above_0 & second >> 1;
+    let two = third >> 2 & above_1 & !above_2;
+    let too_large =
+        third >> 2 & above_2 | two & above_5 >> 1 | two & (above_4 & !above_5) >> 1 & above_5 >> 2;
+    let is_whole = first == begins && first | second | third | dots == inside;
+    is_whole && dots.count_ones() == 3 && zero | too_large == 0
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::{Fields, MAX_LINE};
     use crate::event::Timestamp;
     use crate::parse::document::Document;
     use crate::parse::vpc_flow::{Line, VpcFormat};
@@ -242,11 +265,12 @@ mod tests {
 
     /// Whether the line was read quickly; then both ways must make the same of it.
     fn is_quick(format: &VpcFormat, line: &str) -> bool {
-        if !format.quick.as_ref().unwrap().fits(line) {
+        let mut fields = Fields::default();
+        if format.quick.as_ref().unwrap().read(line, &mut fields).is_none() {
             return false;
         }
         assert_eq!(format.judge(line), Ok(()), "{line}");
-        let line = Line { format, line, is_quick: true };
+        let line = Line { format, line, fields: Some(fields) };
         let quickly = document(|document| line.write(document));
         assert_eq!(quickly, document(|document| line.write_each(document)));
         serde_json::from_str::<serde_json::Value>(&quickly).unwrap();
@@ -295,7 +319,8 @@ mod tests {
         fn what_aws_writes_is_read_quickly(
             tokens in vpc_fields::all().map(|(_, ty)| fitting(ty)).collect::<Vec<_>>()
         ) {
-            prop_assert!(is_quick(&every_field(), &tokens.join(" ")));
+            let line = tokens.join(" ");
+            prop_assert_eq!(is_quick(&every_field(), &line), line.len() <= MAX_LINE);
             prop_assert!(is_quick(&VpcFormat::default(), &tokens[..14].join(" ")));
         }
 
@@ -320,9 +345,13 @@ mod tests {
         }
 
         #[test]
-        fn an_address_is_one_for_the_standard_library_too(text in "[0-9]{0,4}(\\.[0-9]{0,4}){0,4}") {
+        fn an_address_is_one_for_the_standard_library_too(
+            text in prop_oneof!["[0-9]{0,4}(\\.[0-9]{0,4}){0,4}", "[0-9]{1,3}(\\.[0-9]{1,3}){3}", "[0-9./:]{0,15}"],
+            after in any::<[u8; 16]>(),
+        ) {
             let known = text.parse::<std::net::Ipv4Addr>().is_ok();
-            prop_assert_eq!(super::is_ipv4(text.as_bytes()), known);
+            let from = [text.as_bytes(), &after].concat();
+            prop_assert_eq!(super::is_ipv4(&from, text.len()), known);
         }
     }
 

@@ -69,8 +69,7 @@ impl Event {
     pub(super) fn written(&self, parser: &Parser) -> (Kind, String) {
         let (source, event) = (self.source(), self.log_event());
         let parsed = parser.read(&source, &event);
-        let mut id = String::new();
-        parsed.document_id(&source, &mut id);
+        let id = parsed.document_id(&source);
         assert!((1..=LONGEST_ID).contains(&id.len()), "{id}");
         let time = parsed.time();
         let undated = time.is_some_and(|time| time.0 < 0 || time > ARRIVAL);
