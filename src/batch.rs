@@ -103,6 +103,8 @@ pub struct BatchBuilder {
     ids: Vec<u8>,
     items: Vec<Item>,
     records: Vec<AckToken>,
+    /// Events of the last record that it does not know of yet.
+    undeclared: u64,
     indices: Vec<Arc<str>>,
     /// The place of the index of the event before.
     last_index: u16,
@@ -122,6 +124,7 @@ impl BatchBuilder {
             ids: Vec::new(),
             items: Vec::new(),
             records: Vec::new(),
+            undeclared: 0,
             indices: Vec::new(),
             last_index: 0,
             lead: Vec::new(),
@@ -194,6 +197,7 @@ impl BatchBuilder {
     /// Closes the body. It keeps as much of the permit as it is long.
     #[must_use]
     pub fn seal(mut self) -> Batch {
+        self.declare();
         let body = std::mem::take(&mut self.body);
         self.permit.resize((body.len() + self.ids.len()).max(MIN_CHARGE));
         let body = self.permit.complete(body);
@@ -240,12 +244,22 @@ impl BatchBuilder {
         let is_last =
             self.records.last().is_some_and(|last| Arc::ptr_eq(last.record(), ack.record()));
         if !is_last {
+            self.declare();
             self.records.push(ack.share());
         }
-        if let Some(last) = self.records.last_mut() {
-            last.grow(1);
-        }
+        self.undeclared += 1;
         offset(&self.records) - 1
+    }
+
+    /// Declares what the record of the last events owes for them. To be done before the encoder's own
+    /// token of that record is settled; not for each event, since all that share a record count there.
+    pub fn declare(&mut self) {
+        let events = std::mem::take(&mut self.undeclared);
+        if events > 0
+            && let Some(last) = self.records.last_mut()
+        {
+            last.grow(events);
+        }
     }
 
     /// Whether an event to yet another index still fits in.

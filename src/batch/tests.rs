@@ -29,6 +29,7 @@ pub(crate) fn batch_in(
             let entry = Entry { ack: &ack, event, route: RouteId(0), index: &index, id: &id };
             builder.push(entry, |out| out.extend_from_slice(format!("{{\"n\":{n}}}").as_bytes()));
         }
+        builder.declare();
         ack.settle();
     }
     let batch = builder.seal();

@@ -123,6 +123,7 @@ impl Encoder {
             return;
         }
         let pass = self.read(&mut work);
+        self.bench.open.iter_mut().flatten().for_each(BatchBuilder::declare);
         self.bench.tally.book(&self.bench.shared.ledger);
         match pass {
             Pass::Done => work.ack.settle(),
