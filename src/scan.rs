@@ -157,6 +157,25 @@ pub fn hexadecimal(chunk: &[u8; 16]) -> u32 {
     digits(chunk) | limited.simd_eq(letters).to_bitmask()
 }
 
+/// The number that is written in the first bytes of a chunk, so many of them, which are digits.
+#[must_use]
+#[inline]
+pub fn number(chunk: &[u8; 16], digits: usize) -> u64 {
+    // They go to the chunk's end, and what is before them counts nothing.
+    let missing = 8 * 16_u32.saturating_sub(digits as u32);
+    let moved = u128::from_le_bytes(*chunk).checked_shl(missing).unwrap_or_default();
+    let values = moved & 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f;
+    eight(values as u64) * 100_000_000 + eight((values >> 64) as u64)
+}
+
+/// The number whose eight digits are the bytes of a word, the first the lowest: all pairs at once, then
+/// pairs of pairs, then both of these.
+const fn eight(digits: u64) -> u64 {
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
+}
+
 /// Whether all bytes are decimal digits.
 #[must_use]
 pub fn all_digits(bytes: &[u8]) -> bool {
@@ -227,6 +246,15 @@ mod tests {
     proptest! {
         // What fails is written down as a test, not as a seed.
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_number_is_what_it_reads_as(number in 0..10_u64.pow(16), after in any::<[u8; 16]>()) {
+            for number in [number, number >> 20, number >> 40] {
+                let text = number.to_string();
+                let chunk = [text.as_bytes(), &after].concat();
+                prop_assert_eq!(super::number(chunk.first_chunk().unwrap(), text.len()), number);
+            }
+        }
 
         #[test]
         fn the_first_special_byte_is_found(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {

@@ -212,10 +212,9 @@ impl<'a> Reader<'a> {
     fn whole_number(&mut self) -> Option<i64> {
         self.peek()?;
         let rest = self.rest()?.as_bytes();
-        let digits = match rest.first_chunk() {
-            Some(chunk) => scan::digits(chunk).trailing_ones() as usize,
-            None => rest.iter().position(|byte| !byte.is_ascii_digit())?,
-        };
+        // No envelope ends so soon after a time.
+        let chunk = rest.first_chunk()?;
+        let digits = scan::digits(chunk).trailing_ones() as usize;
         // Leading zeros are no JSON.
         if !(1..=15).contains(&digits) || (digits > 1 && rest.first() == Some(&b'0')) {
             return None;
@@ -225,8 +224,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         self.at += digits;
-        let digits = rest.get(..digits)?;
-        Some(digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
+        i64::try_from(scan::number(chunk, digits)).ok()
     }
 
     /// Any value, as its text.

@@ -193,8 +193,6 @@ struct At<'a> {
     /// Its place among the events of its record.
     ordinal: u32,
     route: RouteId,
-    /// What `auto` made of it, where its route depends on that.
-    read: Option<Parsed<'a>>,
 }
 
 impl Bench {
@@ -242,8 +240,9 @@ impl Bench {
             match &shared.routes.get(route)?.way {
                 Way::Discard => self.tally.discarded(route, 1),
                 Way::Send { parser, to, index } => {
-                    let at = At { ack: &work.ack, source: &source, event, ordinal, route, read };
-                    if let Err(full) = self.event(at, (parser, index, only.unwrap_or(to))) {
+                    let at = At { ack: &work.ack, source: &source, event, ordinal, route };
+                    let way = (parser, index, only.unwrap_or(to));
+                    if let Err(full) = self.event(at, read, way) {
                         return Some((Place::Destination(full), ordinal));
                     }
                 }
@@ -253,10 +252,12 @@ impl Bench {
     }
 
     /// Writes one event into the body of each of its destinations, or of none: then the
-    /// destination without room is returned.
+    /// destination without room is returned. `read` is what `auto` made of it, where its route
+    /// depends on that.
     fn event(
         &mut self,
         at: At<'_>,
+        read: Option<Parsed<'_>>,
         (parser, index, to): (&Parser, &IndexTemplate, &[DestinationId]),
     ) -> Result<(), DestinationId> {
         let need = at.event.message.len() + OVERHEAD;
@@ -265,8 +266,10 @@ impl Bench {
         }
         let arrival = at.ack.record().arrival;
         // Every `auto` reads alike.
-        let read = at.read.filter(|_| matches!(parser, Parser::Auto(_)));
-        let parsed = read.unwrap_or_else(|| parser.read(at.source, at.event));
+        let parsed = match read {
+            Some(read) if matches!(parser, Parser::Auto(_)) => read,
+            Some(_) | None => parser.read(at.source, at.event),
+        };
         let time = parsed.time().unwrap_or(arrival);
         let placed = index.place(time, arrival);
         let stamp = match placed {

@@ -1,7 +1,5 @@
 //! A document while it is written: the fields that all have, and the ways a field can be kept.
 
-use std::io::Write as _;
-
 use serde_json::value::RawValue;
 
 use crate::event::Timestamp;
@@ -20,6 +18,7 @@ pub(super) struct Document<'o> {
 
 impl<'o> Document<'o> {
     /// Appends the fields that every document has.
+    #[inline]
     pub(super) fn begin(
         out: &'o mut Vec<u8>,
         source: &Source<'_>,
@@ -31,11 +30,7 @@ impl<'o> Document<'o> {
         // All of it in one go.
         out.reserve(head.len() + id.len() + 64);
         out.extend_from_slice(b"{\"@timestamp\":");
-        match source.show(timestamp) {
-            Some(shown) => out.extend_from_slice(&shown),
-            // Writing to a Vec cannot fail.
-            None => _ = write!(out, "\"{timestamp}\""),
-        }
+        source.write_time(timestamp, out);
         out.extend_from_slice(b",\"@id\":");
         writer::string(out, id);
         out.extend_from_slice(head);
@@ -43,7 +38,8 @@ impl<'o> Document<'o> {
     }
 
     /// Appends the fields that could not be written as they were, and closes the document.
-    pub(super) fn end(mut self) -> Written {
+    #[inline]
+    pub(super) fn end(&mut self) -> Written {
         if !self.others.is_empty() {
             self.write_others();
         }

@@ -17,7 +17,7 @@ pub struct Source<'a> {
     head: OnceCell<Head>,
     promise: OnceCell<Promise>,
     calendar: Calendar,
-    spare: RefCell<Fields>,
+    spare: RefCell<Option<Box<Fields>>>,
 }
 
 impl<'a> Source<'a> {
@@ -37,7 +37,7 @@ impl<'a> Source<'a> {
             head: OnceCell::new(),
             promise: OnceCell::new(),
             calendar: Calendar::new(),
-            spare: RefCell::new(Fields::new()),
+            spare: RefCell::new(None),
         }
     }
 
@@ -72,19 +72,20 @@ impl<'a> Source<'a> {
         fields.get(..length).unwrap_or_default()
     }
 
-    /// A timestamp as a JSON string, from 1970 to 9999.
-    pub(super) fn show(&self, timestamp: Timestamp) -> Option<[u8; 26]> {
-        self.calendar.show(timestamp)
+    /// Appends a timestamp as a JSON string.
+    #[inline]
+    pub(super) fn write_time(&self, timestamp: Timestamp, out: &mut Vec<u8>) {
+        self.calendar.write(timestamp, out);
     }
 
     /// Memory for the fields of an event.
-    pub(super) fn spare_fields(&self) -> Fields {
-        self.spare.take()
+    pub(super) fn spare_fields(&self) -> Box<Fields> {
+        self.spare.take().unwrap_or_default()
     }
 
     /// Keeps it for the next event.
-    pub(super) fn keep_spare(&self, fields: Fields) {
-        self.spare.replace(fields);
+    pub(super) fn keep_spare(&self, fields: Box<Fields>) {
+        self.spare.replace(Some(fields));
     }
 
     /// What the log group's name promises.

@@ -85,6 +85,7 @@ impl VpcFormat {
     }
 
     /// Checks that every token of a line is what its column says; the format alone decides.
+    #[inline]
     pub(super) fn read<'a>(
         &'a self,
         source: &Source<'_>,
@@ -201,7 +202,7 @@ pub(super) struct Line<'a> {
     format: &'a VpcFormat,
     line: &'a str,
     /// What it says, if it could be read quickly.
-    fields: Option<Fields>,
+    fields: Option<Box<Fields>>,
 }
 
 impl Line<'_> {

@@ -154,6 +154,7 @@ impl RouteTable {
     }
 
     /// The route of one event, with what `auto` made of it where that had to be found out.
+    #[inline]
     pub fn route<'a>(
         &'a self,
         choice: Choice,

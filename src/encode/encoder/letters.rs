@@ -55,8 +55,8 @@ impl Bench {
             return Err(KeptReason::Discarded);
         };
         let ordinal = letter.ordinal.unwrap_or_default();
-        let at = At { ack: &work.ack, source: &source, event: &event, ordinal, route, read };
-        Ok(self.event(at, (parser, index, &[to])).is_ok())
+        let at = At { ack: &work.ack, source: &source, event: &event, ordinal, route };
+        Ok(self.event(at, read, (parser, index, &[to])).is_ok())
     }
 
     /// False when the destination has no room for another body.

@@ -270,7 +270,7 @@ mod tests {
             return false;
         }
         assert_eq!(format.judge(line), Ok(()), "{line}");
-        let line = Line { format, line, fields: Some(fields) };
+        let line = Line { format, line, fields: Some(Box::new(fields)) };
         let quickly = document(|document| line.write(document));
         assert_eq!(quickly, document(|document| line.write_each(document)));
         serde_json::from_str::<serde_json::Value>(&quickly).unwrap();
