@@ -10,10 +10,11 @@ mod subscription;
 mod unescape;
 
 use self::gunzip::{Inflater, Room};
+use self::quick::Spare;
 
 pub use self::aggregate::user_records;
 pub(crate) use self::subscription::{ByName, Text};
-pub use self::subscription::{Decoded, Envelope, LogEvent};
+pub use self::subscription::{Decoded, Envelope, LogEvent, Marks};
 
 /// Why a record could not be decoded. The whole record is then one dead letter.
 #[derive(Debug, thiserror::Error)]
@@ -140,13 +141,20 @@ pub struct Buffers {
     inflater: Inflater,
     /// Text that had escapes, without them.
     unescaped: Vec<u8>,
+    /// The places in it of what had them.
+    marks: Vec<u32>,
 }
+
+/// For so many bytes that are inflated there is room for one mark, of four bytes. Messages that are
+/// JSON have fewer; where they do not, the last ones of a record have no marks.
+const BYTES_OF_MARK: usize = 8;
 
 impl Buffers {
     /// How many bytes it takes.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.inflater.bytes.capacity() + self.unescaped.capacity()
+        let marks = self.marks.capacity() * size_of::<u32>();
+        self.inflater.bytes.capacity() + self.unescaped.capacity() + marks
     }
 
     /// What the last payload expanded to, as far as it could be inflated.
@@ -159,7 +167,8 @@ impl Buffers {
 /// Inflates `payload` (or copies plain JSON) and reads every envelope in it.
 ///
 /// The result borrows from `buffers`, whose old content is replaced and whose memory is reused;
-/// what is inflated never takes more than `cap` and 64 KiB, and what is unescaped no more than that.
+/// what is inflated never takes more than `cap` and 64 KiB, and what is unescaped no more than that,
+/// and its marks half of it.
 ///
 /// # Errors
 /// [`Undecodable`], and then nothing of the record may be used. Only `TooLarge` depends on `cap`:
@@ -169,7 +178,7 @@ pub fn decode<'a>(
     cap: usize,
     buffers: &'a mut Buffers,
 ) -> Result<Decoded<'a>, Undecodable> {
-    let Buffers { inflater, unescaped } = buffers;
+    let Buffers { inflater, unescaped, marks } = buffers;
     let parts = user_records(payload);
     let mut room = Room::new(inflater, cap);
     let mut ends = Vec::new();
@@ -185,9 +194,11 @@ pub fn decode<'a>(
         // Zeroed by the system page by page, as it is used: text without escapes needs none of it.
         *unescaped = Vec::new();
         *unescaped = vec![0; inflater.filled];
+        *marks = Vec::new();
+        *marks = vec![0; inflater.filled / BYTES_OF_MARK];
     }
     let mut decoded = Decoded::default();
-    let (mut spare, mut begin) = (unescaped.as_mut_slice(), 0);
+    let (mut spare, mut begin) = (Spare { text: unescaped, marks }, 0);
     for (number, end) in ends.into_iter().enumerate() {
         let part = inflater.bytes.get(begin..end).unwrap_or_default();
         begin = end;
@@ -204,7 +215,7 @@ pub fn decode<'a>(
 
 fn read<'a>(
     part: &'a [u8],
-    spare: &mut &'a mut [u8],
+    spare: &mut Spare<'a>,
     decoded: &mut Decoded<'a>,
 ) -> Result<(), Undecodable> {
     let text = std::str::from_utf8(part).map_err(|source| Undecodable::Utf8 { source })?;

@@ -13,13 +13,22 @@ use serde_json::value::RawValue;
 use crate::event::Timestamp;
 use crate::scan;
 
-use super::subscription::{Decoded, Envelope, LogEvent};
+use super::subscription::{Decoded, Envelope, LogEvent, Marks};
 use super::unescape::unescape;
+
+/// Room for what has escapes.
+#[derive(Debug, Default)]
+pub(super) struct Spare<'a> {
+    /// For the text without them.
+    pub(super) text: &'a mut [u8],
+    /// For their places in it.
+    pub(super) marks: &'a mut [u32],
+}
 
 /// Appends every envelope in `text`, or nothing. Text with escapes goes to `spare`.
 pub(super) fn read<'a>(
     text: &'a str,
-    spare: &mut &'a mut [u8],
+    spare: &mut Spare<'a>,
     user_record: Option<u32>,
     decoded: &mut Decoded<'a>,
 ) -> Option<()> {
@@ -37,7 +46,7 @@ pub(super) fn read<'a>(
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    spare: &'a mut [u8],
+    spare: Spare<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -88,14 +97,16 @@ impl<'a> Reader<'a> {
 
     fn log_event(&mut self) -> Option<LogEvent<'a>> {
         let (mut id, mut timestamp, mut message, mut extracted) = (None, None, None, None);
-        let mut ended = false;
+        let (mut ended, mut marks) = (false, Marks::default());
         // What is always there comes first, in this order; else each key is looked at.
         if self.skip_all(b"{\"id\":") {
             id = Some(self.string()?);
             if self.skip_all(b",\"timestamp\":") {
                 timestamp = Some(self.whole_number()?);
                 if self.skip_all(b",\"message\":") {
-                    message = Some(self.string()?);
+                    let text;
+                    (text, marks) = self.marked()?;
+                    message = Some(text);
                 }
             }
             ended = self.next_or_end(b'}')?;
@@ -106,7 +117,11 @@ impl<'a> Reader<'a> {
             self.members(|reader, key| match key {
                 "id" => once(&mut id, reader.string()?),
                 "timestamp" => once(&mut timestamp, reader.whole_number()?),
-                "message" => once(&mut message, reader.string()?),
+                "message" => {
+                    let text;
+                    (text, marks) = reader.marked()?;
+                    once(&mut message, text)
+                }
                 "extractedFields" => once(&mut extracted, reader.any()?),
                 _ => None,
             })?;
@@ -115,6 +130,7 @@ impl<'a> Reader<'a> {
             id: Cow::Borrowed(id.unwrap_or_default()),
             timestamp: timestamp.map(Timestamp),
             message: Cow::Borrowed(message?),
+            marks,
             extracted_fields: extracted,
         })
     }
@@ -181,13 +197,19 @@ impl<'a> Reader<'a> {
     }
 
     fn string(&mut self) -> Option<&'a str> {
+        self.marked().map(|(text, _)| text)
+    }
+
+    /// A string, with its marks.
+    #[inline]
+    fn marked(&mut self) -> Option<(&'a str, Marks<'a>)> {
         self.skip(b'"')?;
         let rest = self.rest()?;
         let plain = scan::plain(rest.as_bytes());
         match rest.as_bytes().get(plain)? {
             b'"' => {
                 self.at += plain + 1;
-                rest.get(..plain)
+                Some((rest.get(..plain)?, Marks::default()))
             }
             b'\\' => self.unescaped(),
             _ => None,
@@ -195,17 +217,18 @@ impl<'a> Reader<'a> {
     }
 
     /// The rest of a string that has escapes, the first byte of it not yet read.
-    fn unescaped(&mut self) -> Option<&'a str> {
-        let spare = std::mem::take(&mut self.spare);
+    fn unescaped(&mut self) -> Option<(&'a str, Marks<'a>)> {
+        let Spare { text, marks } = std::mem::take(&mut self.spare);
         let bytes = self.rest()?.as_bytes();
-        let Some((read, written)) = unescape(bytes, spare) else {
-            self.spare = spare;
+        let Some(unescaped) = unescape(bytes, text, marks) else {
+            self.spare = Spare { text, marks };
             return None;
         };
-        self.at += read;
-        let (text, spare) = spare.split_at_mut_checked(written)?;
-        self.spare = spare;
-        std::str::from_utf8(text).ok()
+        self.at += unescaped.read;
+        let (own, text) = text.split_at_mut_checked(unescaped.written)?;
+        let (own_marks, marks) = marks.split_at_mut_checked(unescaped.marks)?;
+        self.spare = Spare { text, marks };
+        Some((std::str::from_utf8(own).ok()?, Marks::new(own_marks)))
     }
 
     /// A number of milliseconds as CloudWatch Logs writes it: digits, and few enough.
@@ -253,9 +276,17 @@ mod tests {
 
     /// What was read, as text to compare; none where the reader refused.
     fn quickly(text: &str) -> Option<String> {
-        let mut spare = vec![0; text.len()];
+        let (mut spare, mut places) = (vec![0; text.len()], vec![0; text.len() + 64]);
+        let mut spare = Spare { text: &mut spare, marks: &mut places };
         let mut decoded = Decoded::default();
-        let read = read(text, &mut spare.as_mut_slice(), Some(7), &mut decoded);
+        let read = read(text, &mut spare, Some(7), &mut decoded);
+        for event in decoded.envelopes.iter_mut().flat_map(|envelope| &mut envelope.log_events) {
+            // The other reader has none.
+            let marks = std::mem::take(&mut event.marks);
+            let known = event.message.bytes().zip(0..).filter(|(byte, _)| scan::is_special(*byte));
+            let known: Vec<u32> = known.map(|(_, place)| place).collect();
+            assert_eq!(marks.places(), known, "{}", event.message);
+        }
         assert!(read.is_some() || decoded.envelopes.is_empty() && decoded.control_messages == 0);
         read.map(|()| format!("{decoded:?}"))
     }

@@ -45,7 +45,7 @@ pub struct Envelope<'a> {
 }
 
 /// One log event as CloudWatch Logs sent it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LogEvent<'a> {
     /// CloudWatch Logs' own id, the digits where it came as a number; empty when it was missing.
     pub id: Cow<'a, str>,
@@ -53,8 +53,27 @@ pub struct LogEvent<'a> {
     pub timestamp: Option<Timestamp>,
     /// The message.
     pub message: Cow<'a, str>,
+    /// What decoding the message has told about it.
+    pub marks: Marks<'a>,
     /// The fields that a subscription filter extracted, as JSON.
     pub extracted_fields: Option<&'a RawValue>,
+}
+
+/// The places in a message of what cannot stand for itself inside a JSON string: as the message came,
+/// each had an escape. None are there where nobody noted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks<'a>(&'a [u32]);
+
+impl<'a> Marks<'a> {
+    pub(super) const fn new(places: &'a [u32]) -> Self {
+        Self(places)
+    }
+
+    /// All of them, in order, if there are any.
+    #[must_use]
+    pub const fn places(self) -> &'a [u32] {
+        self.0
+    }
 }
 
 /// Reads every envelope in `text`, which is a record or a user record of it.
@@ -144,6 +163,7 @@ impl<'a> WireLogEvent<'a> {
             id: self.id.map_or(Ok(Cow::Borrowed("")), id)?,
             timestamp: self.timestamp.and_then(timestamp),
             message: self.message.0,
+            marks: Marks::default(),
             extracted_fields: self.extracted_fields,
         })
     }

@@ -13,6 +13,9 @@ const WORD: usize = 64;
 /// less than as much as the piece is long. The next piece overwrites what was too much.
 const CHUNK: usize = 32;
 
+/// Of a word's bytes at most every other one begins an escape.
+const MOST_ESCAPES: usize = WORD / 2;
+
 /// A word, and behind it as much as copying can touch of what follows.
 const WINDOW: usize = 2 * WORD + CHUNK;
 
@@ -20,6 +23,7 @@ const WINDOW: usize = 2 * WORD + CHUNK;
 struct Step {
     read: usize,
     written: usize,
+    escapes: usize,
     stop: Stop,
 }
 
@@ -34,72 +38,108 @@ enum Stop {
     End,
 }
 
-/// Reads until the quote that ends the string, that included. Returns how much was read and written.
+/// What a string came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unescaped {
+    /// How much was read, the quote that ends the string included.
+    pub(super) read: usize,
+    /// How much was written.
+    pub(super) written: usize,
+    /// How many places were written; none where there was no room for all of them.
+    pub(super) marks: usize,
+}
+
+/// Reads until the quote that ends the string, that included. `marks` gets the places in what is
+/// written of all that had to be escaped: who reads that text as JSON looks for nothing else.
 ///
 /// None where the string does not end, has a control character, has an escape for another character
 /// than ASCII's (too rare in logs to be read twice), or `to` is too small.
-pub(super) fn unescape(from: &[u8], to: &mut [u8]) -> Option<(usize, usize)> {
+pub(super) fn unescape(from: &[u8], to: &mut [u8], marks: &mut [u32]) -> Option<Unescaped> {
     let (mut read, mut written, mut is_escaped) = (0, 0, false);
+    let (mut marked, mut is_marked, mut elsewhere) = (0, true, [0; MOST_ESCAPES]);
     loop {
         let (rest, room) = (from.get(read..)?, to.get_mut(written..)?);
+        let places = marks.get_mut(marked..).and_then(<[u32]>::first_chunk_mut);
+        is_marked &= places.is_some();
+        let places = Places { begin: written, list: places.unwrap_or(&mut elsewhere) };
         let step = match (rest.first_chunk(), room.first_chunk_mut()) {
-            (Some(from), Some(to)) => word(from, to, is_escaped)?,
-            _ => last_words(rest, room, is_escaped)?,
+            (Some(from), Some(to)) => word(from, to, is_escaped, places)?,
+            _ => last_words(rest, room, is_escaped, places)?,
         };
         read += step.read;
         written += step.written;
+        marked += if is_marked { step.escapes } else { 0 };
         is_escaped = false;
         match step.stop {
             Stop::Read { is_next_escaped } => is_escaped = is_next_escaped,
             Stop::Meaning => {
                 let (byte, length) = meaning(from.get(read..)?)?;
                 *to.get_mut(written)? = byte;
+                // It is marked already.
+                marked -= usize::from(is_marked && !scan::is_special(byte));
                 read += length;
                 written += 1;
             }
             Stop::End => {
-                return (*from.get(read)? == b'"').then_some((read + 1, written));
+                let is_end = *from.get(read)? == b'"';
+                let marks = if is_marked { marked } else { 0 };
+                return is_end.then_some(Unescaped { read: read + 1, written, marks });
             }
         }
     }
 }
 
+/// Where a word's escapes are noted.
+struct Places<'m> {
+    /// Where the word begins in what is written.
+    begin: usize,
+    list: &'m mut [u32; MOST_ESCAPES],
+}
+
 /// As [`word`], where less than a window is left.
 #[cold]
-fn last_words(rest: &[u8], room: &mut [u8], is_escaped: bool) -> Option<Step> {
+fn last_words(rest: &[u8], room: &mut [u8], is_escaped: bool, places: Places<'_>) -> Option<Step> {
     // A string has no such byte, and must have ended before it.
     let (mut from, mut to) = ([0; WINDOW], [0; WINDOW]);
     from.iter_mut().zip(rest).for_each(|(from, byte)| *from = *byte);
-    let step = word(&from, &mut to, is_escaped)?;
+    let step = word(&from, &mut to, is_escaped, places)?;
     room.get_mut(..step.written)?.copy_from_slice(to.get(..step.written)?);
     Some(step)
 }
 
 /// Reads a word, or as much of it as stands for itself but for the backslashes before it.
 #[inline]
-fn word(from: &[u8; WINDOW], to: &mut [u8; WINDOW], is_escaped: bool) -> Option<Step> {
+fn word(
+    from: &[u8; WINDOW],
+    to: &mut [u8; WINDOW],
+    is_escaped: bool,
+    places: Places<'_>,
+) -> Option<Step> {
     let found = scan::quoted(from.first_chunk()?, is_escaped);
     let stop = found.stop();
     // Those before the first stop.
-    let mut escapes = found.escapes & stop.wrapping_sub(1) & !stop;
-    let (mut read, mut written) = (0, 0);
-    while escapes != 0 {
-        let at = escapes.trailing_zeros() as usize;
-        copy(from, read, to, written, at - read)?;
-        written += at - read;
+    let mut left = found.escapes & stop.wrapping_sub(1) & !stop;
+    let (mut read, mut escapes) = (0, 0);
+    while left != 0 {
+        let at = left.trailing_zeros() as usize;
+        // Each escape before made what is written one byte shorter.
+        copy(from, read, to, read - escapes, at - read)?;
+        // A buffer is shorter than what such a number can say.
+        *places.list.get_mut(escapes % MOST_ESCAPES)? = (places.begin + at - escapes) as u32;
+        escapes += 1;
         // What comes after the backslash is the first of the next piece.
         read = at + 1;
-        escapes &= escapes - 1;
+        left &= left - 1;
     }
     let end = stop.trailing_zeros() as usize;
-    copy(from, read, to, written, end - read)?;
-    written += end - read;
+    copy(from, read, to, read - escapes, end - read)?;
+    let written = end - escapes;
     let stop = match 1_u64.checked_shl(stop.trailing_zeros()) {
         None => Stop::Read { is_next_escaped: found.is_next_escaped() },
         Some(bit) if found.escaped & bit != 0 => Stop::Meaning,
         Some(_) => Stop::End,
     };
-    Some(Step { read: end, written, stop })
+    Some(Step { read: end, written, escapes, stop })
 }
 
 /// Copies at most a word. The masks say what is known of the places anyway, so that none is checked.
@@ -155,10 +195,21 @@ mod tests {
         for behind in [0, 1, 100, 300] {
             let text = [inside, "\"", &"x\\\"\n".repeat(behind)].concat();
             let mut room = vec![b'-'; text.len()];
-            let found = unescape(text.as_bytes(), &mut room);
-            let found = found.map(|(read, written)| {
+            let mut marks = vec![0; text.len() + MOST_ESCAPES];
+            let found = unescape(text.as_bytes(), &mut room, &mut marks);
+            let without = unescape(text.as_bytes(), &mut room, &mut [0; MOST_ESCAPES]);
+            assert_eq!(
+                without.map(|found| Unescaped { marks: 0, ..found }),
+                found.map(|found| Unescaped { marks: 0, ..found })
+            );
+            let found = found.map(|Unescaped { read, written, marks: marked }| {
                 assert_eq!(text.as_bytes()[read - 1], b'"', "{text}");
-                (read, String::from_utf8(room[..written].to_vec()).unwrap())
+                let text = String::from_utf8(room[..written].to_vec()).unwrap();
+                let known = text.bytes().zip(0..).filter(|(byte, _)| scan::is_special(*byte));
+                let known: Vec<u32> = known.map(|(_, place)| place).collect();
+                assert_eq!(marks[..marked], known, "{text}");
+                assert!(without.is_some_and(|found| found.marks == 0 || found.marks == marked));
+                (read, text)
             });
             assert_eq!(known.get_or_insert_with(|| found.clone()), &found, "{inside} {behind}");
         }
@@ -200,10 +251,10 @@ mod tests {
                 }
             }
         }
-        assert!(unescape(b"no \\\" end", &mut [0; 99]).is_none());
-        assert!(unescape(b"no end \\", &mut [0; 99]).is_none());
-        assert!(unescape(b"no room\\\"\"", &mut [0; 5]).is_none());
-        assert!(unescape(&[b'x'; 200], &mut [0; 100]).is_none());
+        assert!(unescape(b"no \\\" end", &mut [0; 99], &mut []).is_none());
+        assert!(unescape(b"no end \\", &mut [0; 99], &mut []).is_none());
+        assert!(unescape(b"no room\\\"\"", &mut [0; 5], &mut []).is_none());
+        assert!(unescape(&[b'x'; 200], &mut [0; 100], &mut []).is_none());
     }
 
     proptest! {

@@ -16,15 +16,16 @@ use std::net::IpAddr;
 
 use serde_json::value::RawValue;
 
+use crate::decode::LogEvent;
 use crate::event::Timestamp;
 use crate::scan;
 
-use super::ParseError;
 use super::document::{self, Document};
 use super::object::Object;
 use super::schema::{FieldType, Schema};
 use super::structural::{MAX_LEAF, scalar_length};
 use super::tape::Tape;
+use super::{ParseError, Source};
 
 use self::quick::Quick;
 use self::time::instant;
@@ -182,11 +183,15 @@ enum Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read(message: &'a str) -> Result<Self, ParseError> {
-        if let Some(quick) = Tape::read(message).and_then(|tape| Quick::read(tape).ok()) {
-            return Ok(Self::Quick(quick));
+    fn read(source: &Source<'_>, event: &'a LogEvent<'a>) -> Result<Self, ParseError> {
+        let memory = &mut source.tape_memory();
+        if let Some(tape) = Tape::read(&event.message, event.marks, memory) {
+            match Quick::read(tape) {
+                Ok(quick) => return Ok(Self::Quick(quick)),
+                Err(tape) => tape.give_back(memory),
+            }
         }
-        Object::read(message).map(Self::Any)
+        Object::read(&event.message).map(Self::Any)
     }
 
     fn has(&self, wanted: Wanted) -> bool {
@@ -202,12 +207,21 @@ impl<'a> Fields<'a> {
             Self::Any(object) => object.get(wanted.name()).and_then(text),
         }
     }
+
+    fn time(&self) -> Option<(Timestamp, Cow<'a, str>)> {
+        let text = self.text(Wanted::EventTime)?;
+        let time = match self {
+            Self::Quick(quick) => quick.time(),
+            Self::Any(_) => instant(&text),
+        };
+        time.map(|time| (time, text))
+    }
 }
 
 impl<'a> Event<'a> {
     /// Reads a message that is to be a CloudTrail event; of any version, so one name is enough.
-    pub(super) fn read(message: &'a str) -> Result<Self, ParseError> {
-        let event = Self::of(Fields::read(message)?, true);
+    pub(super) fn read(source: &Source<'_>, event: &'a LogEvent<'a>) -> Result<Self, ParseError> {
+        let event = Self::of(Fields::read(source, event)?, true);
         let named = [Wanted::EventVersion, Wanted::EventId, Wanted::EventName];
         if named.into_iter().any(|wanted| event.fields.has(wanted)) {
             Ok(event)
@@ -235,9 +249,7 @@ impl<'a> Event<'a> {
     }
 
     fn of(fields: Fields<'a>, is_promised: bool) -> Self {
-        let time = fields.text(Wanted::EventTime);
-        let time = time.and_then(|text| Some((instant(&text)?, text)));
-        let id = fields.text(Wanted::EventId);
+        let (time, id) = (fields.time(), fields.text(Wanted::EventId));
         Self { time, id, fields, is_promised }
     }
 
@@ -249,6 +261,13 @@ impl<'a> Event<'a> {
     /// `eventID`, when it is a GUID and CloudTrail was promised.
     pub(super) fn guid(&self) -> Option<&str> {
         self.id.as_deref().filter(|id| self.is_promised && is_guid(id))
+    }
+
+    /// Gives its memory to the next event of its source.
+    pub(super) fn give_back(self, source: &Source<'_>) {
+        if let Fields::Quick(quick) = self.fields {
+            quick.give_back(&mut source.tape_memory());
+        }
     }
 
     /// Writes every field of the event, then the copied leaves.

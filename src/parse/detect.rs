@@ -6,6 +6,8 @@
 //! A parse error is reported only where the name promised one of the two and the message is no
 //! object either; a line of text in any other group is just text.
 
+use crate::decode::LogEvent;
+
 use super::object::Object;
 use super::schema::Schema;
 use super::{Content, JsonOptions, ParseError, Source, VpcFormat, cloudtrail, vpc_flow};
@@ -57,13 +59,13 @@ impl Auto {
     pub(super) fn read<'a>(
         &'a self,
         source: &Source<'_>,
-        message: &'a str,
+        event: &'a LogEvent<'a>,
     ) -> Result<Content<'a>, ParseError> {
-        let promised = self.read_as_promised(source, message);
+        let promised = self.read_as_promised(source, event);
         if let Some(Ok(content)) = promised {
             return Ok(content);
         }
-        if let Some(content) = self.recognise(source, message) {
+        if let Some(content) = self.recognise(source, &event.message) {
             return Ok(content);
         }
         match promised {
@@ -82,14 +84,16 @@ impl Auto {
     fn read_as_promised<'a>(
         &'a self,
         source: &Source<'_>,
-        message: &'a str,
+        event: &'a LogEvent<'a>,
     ) -> Option<Result<Content<'a>, ParseError>> {
         match source.promise() {
             Promise::CloudTrail => {
-                let event = cloudtrail::Event::read(message);
+                let event = cloudtrail::Event::read(source, event);
                 Some(event.map(Box::new).map(Content::CloudTrail))
             }
-            Promise::VpcFlow => Some(self.format.read(source, message).map(Content::VpcFlow)),
+            Promise::VpcFlow => {
+                Some(self.format.read(source, &event.message).map(Content::VpcFlow))
+            }
             Promise::Nothing => None,
         }
     }

@@ -2,12 +2,14 @@
 
 use serde_json::value::RawValue;
 
-use super::ParseError;
+use crate::decode::LogEvent;
+
 use super::document::{Document, may_be_at_root};
 use super::object::Object;
 use super::schema::{self, FieldType, Schema};
 use super::structural::{MAX_LEAF, is_path, scalar_length};
 use super::tape::{Tape, Token, Value};
+use super::{ParseError, Source};
 
 /// How JSON messages are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,16 +61,24 @@ impl JsonOptions {
     }
 
     /// Reads a message that is to be one JSON object.
-    pub(super) fn read<'a>(&'a self, message: &'a str) -> Result<Log<'a>, ParseError> {
-        if let Some(log) = self.quickly(message) {
+    pub(super) fn read<'a>(
+        &'a self,
+        source: &Source<'_>,
+        event: &'a LogEvent<'a>,
+    ) -> Result<Log<'a>, ParseError> {
+        if let Some(log) = self.quickly(source, event) {
             return Ok(log);
         }
+        let message = &event.message;
         Object::read(message).map(|object| self.log(object, message))
     }
 
     /// Reads an object that can be copied as it is, with all that is in it.
-    fn quickly<'a>(&'a self, message: &'a str) -> Option<Log<'a>> {
-        let tape = Tape::read(message).filter(|_| !self.own_fields)?;
+    fn quickly<'a>(&'a self, source: &Source<'_>, event: &'a LogEvent<'a>) -> Option<Log<'a>> {
+        if self.own_fields {
+            return None;
+        }
+        let tape = Tape::read(&event.message, event.marks, &mut source.tape_memory())?;
         Some(Log { options: self, fields: Fields::Quick(tape) })
     }
 
@@ -129,6 +139,13 @@ enum Fields<'a> {
 }
 
 impl Log<'_> {
+    /// Gives its memory to the next event of its source.
+    pub(super) fn give_back(self, source: &Source<'_>) {
+        if let Fields::Quick(tape) = self.fields {
+            tape.give_back(&mut source.tape_memory());
+        }
+    }
+
     pub(super) fn write(&self, document: &mut Document<'_>) {
         match &self.fields {
             Fields::Quick(tape) => {
@@ -252,7 +269,6 @@ mod tests {
 
     use super::*;
     use crate::event::Timestamp;
-    use crate::parse::Source;
     use crate::parse::tests::made_up;
 
     /// Names with dots, so that a path can lead to one or through several.
@@ -261,8 +277,12 @@ mod tests {
         prop_oneof![6 => prop::sample::select(names.to_vec()), 1 => any::<String>()].boxed()
     }
 
+    fn source() -> Source<'static> {
+        Source::new("1", "g", "s", "r")
+    }
+
     fn document(log: &Log<'_>) -> String {
-        let source = Source::new("1", "g", "s", "r");
+        let source = source();
         let mut out = Vec::new();
         let mut document = Document::begin(&mut out, &source, true, Timestamp(0), "1");
         log.write(&mut document);
@@ -273,7 +293,8 @@ mod tests {
     /// Whether the message was read quickly; then both ways must make the same of it.
     fn is_quick(message: &str) -> bool {
         let options = lift(&["a.b.a", "b", "level"]).unwrap();
-        let Some(log) = options.quickly(message) else { return false };
+        let event = LogEvent { message: message.into(), ..LogEvent::default() };
+        let Some(log) = options.quickly(&source(), &event) else { return false };
         let object = Object::read(message).expect("a tape is of valid JSON alone");
         assert_eq!(document(&log), document(&options.log(object, message)), "{message}");
         true

@@ -211,7 +211,7 @@ mod tests {
     fn written(message: &str, extracted_fields: Option<&RawValue>, stamp: Stamp) -> (String, u32) {
         let (id, message) = (Cow::Borrowed("38123"), Cow::Borrowed(message));
         let timestamp = Some(Timestamp(1_700_000_000_123));
-        let event = LogEvent { id, timestamp, message, extracted_fields };
+        let event = LogEvent { id, timestamp, message, extracted_fields, ..LogEvent::default() };
         let mut out = Vec::new();
         let written = Parser::Lambda.read(&source(), &event).write(&source(), stamp, &mut out);
         (String::from_utf8(out).unwrap(), written.fields_as_text)

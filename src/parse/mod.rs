@@ -95,16 +95,15 @@ impl Parser {
     /// Reads one event. What does not parse is not lost: it is `plain`, with a parse error.
     #[must_use]
     pub fn read<'a>(&'a self, source: &Source<'_>, event: &'a LogEvent<'a>) -> Parsed<'a> {
-        let message = event.message.as_ref();
         let read = match self {
             Self::CloudTrail => {
-                cloudtrail::Event::read(message).map(Box::new).map(Content::CloudTrail)
+                cloudtrail::Event::read(source, event).map(Box::new).map(Content::CloudTrail)
             }
-            Self::VpcFlow(format) => format.read(source, message).map(Content::VpcFlow),
-            Self::Json(options) => options.read(message).map(Content::Json),
+            Self::VpcFlow(format) => format.read(source, &event.message).map(Content::VpcFlow),
+            Self::Json(options) => options.read(source, event).map(Content::Json),
             Self::Plain => Ok(Content::Plain(None)),
             Self::Lambda => Ok(Content::Lambda),
-            Self::Auto(auto) => auto.read(source, message),
+            Self::Auto(auto) => auto.read(source, event),
         };
         let content = read.unwrap_or_else(|error| Content::Plain(Some(error)));
         Parsed { event, content }
@@ -281,8 +280,11 @@ impl Parsed<'_> {
 
     /// Gives what memory it has to the next event of its source.
     pub fn give_back(self, source: &Source<'_>) {
-        if let Content::VpcFlow(line) = self.content {
-            line.give_back(source);
+        match self.content {
+            Content::CloudTrail(event) => event.give_back(source),
+            Content::VpcFlow(line) => line.give_back(source),
+            Content::Json(log) => log.give_back(source),
+            Content::Plain(_) | Content::Lambda => {}
         }
     }
 

@@ -1,10 +1,11 @@
 //! Where a log event comes from.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell, RefMut};
 
 use crate::event::Timestamp;
 
 use super::detect::Promise;
+use super::tape;
 use super::writer::{self, Calendar, Fields};
 
 /// Where a log event comes from: the same for a whole envelope, with what is made of it once.
@@ -18,6 +19,7 @@ pub struct Source<'a> {
     promise: OnceCell<Promise>,
     calendar: Calendar,
     spare: RefCell<Option<Box<Fields>>>,
+    tape: RefCell<tape::Memory>,
 }
 
 impl<'a> Source<'a> {
@@ -38,6 +40,7 @@ impl<'a> Source<'a> {
             promise: OnceCell::new(),
             calendar: Calendar::new(),
             spare: RefCell::new(None),
+            tape: RefCell::new(tape::Memory::new()),
         }
     }
 
@@ -86,6 +89,11 @@ impl<'a> Source<'a> {
     /// Keeps it for the next event.
     pub(super) fn keep_spare(&self, fields: Box<Fields>) {
         self.spare.replace(Some(fields));
+    }
+
+    /// Memory for the tape of an event.
+    pub(super) fn tape_memory(&self) -> RefMut<'_, tape::Memory> {
+        self.tape.borrow_mut()
     }
 
     /// What the log group's name promises.

@@ -10,10 +10,11 @@ mod hash;
 mod marks;
 mod reader;
 
+use crate::decode::Marks;
 use crate::scan;
 
-/// The longest text, in bytes; larger events are rare. A tape can take eight times as much, which no
-/// memory budget knows of.
+/// The longest text, in bytes; larger events are rare. A tape can take eight times as much, and its
+/// marks eight times again, which no memory budget knows of.
 const MAX_TEXT: usize = 256 << 10;
 
 /// What a token is.
@@ -49,6 +50,19 @@ pub(super) struct Tape<'a> {
     nodes: Vec<Node>,
 }
 
+/// What reading reuses from text to text.
+#[derive(Debug)]
+pub(super) struct Memory {
+    nodes: Vec<Node>,
+    marks: Vec<u32>,
+}
+
+impl Memory {
+    pub(super) const fn new() -> Self {
+        Self { nodes: Vec::new(), marks: Vec::new() }
+    }
+}
+
 /// A value on a tape.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value<'t, 'a> {
@@ -69,12 +83,26 @@ pub(super) struct Member<'t, 'a> {
 }
 
 impl<'a> Tape<'a> {
-    /// Reads a text that is one object.
-    pub(super) fn read(text: &'a str) -> Option<Self> {
+    /// Reads a text that is one object; its marks may be known.
+    pub(super) fn read(text: &'a str, marks: Marks<'_>, memory: &mut Memory) -> Option<Self> {
         if text.len() > MAX_TEXT || !text.starts_with('{') {
             return None;
         }
-        Some(Self { text, nodes: reader::read(text.as_bytes())? })
+        let Memory { nodes, marks: list } = memory;
+        let marks = match marks.places() {
+            [] => marks::find(text.as_bytes(), list),
+            known => known,
+        };
+        nodes.clear();
+        // Documents of usual size have a token for every ten bytes or so.
+        nodes.reserve(text.len() / 8 + 8);
+        reader::read(text.as_bytes(), marks, nodes)?;
+        Some(Self { text, nodes: std::mem::take(nodes) })
+    }
+
+    /// Gives its memory to the next one.
+    pub(super) fn give_back(self, memory: &mut Memory) {
+        memory.nodes = self.nodes;
     }
 
     /// The text.
@@ -212,14 +240,18 @@ pub(super) fn hash_of(name: &str) -> u32 {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Option<Tape<'_>> {
+        Tape::read(text, Marks::default(), &mut Memory::new())
+    }
+
     #[test]
     fn a_tape_is_of_bounded_size() {
         let list = |length| format!("{{\"a\":[1{}]}}", ",1".repeat(length));
         let most = (MAX_TEXT - list(0).len()) / 2;
         let (largest, larger) = (list(most), list(most + 1));
-        let nodes = Tape::read(&largest).unwrap().nodes.len();
+        let nodes = read(&largest).unwrap().nodes.len();
         assert!(nodes * size_of::<Node>() <= 8 * MAX_TEXT, "{nodes}");
-        assert!(Tape::read(&larger).is_none());
+        assert!(read(&larger).is_none());
     }
 
     #[test]
@@ -231,13 +263,13 @@ mod tests {
         };
         let text = |objects: &[String]| format!("{{\"list\":[{}]}}", objects.join(","));
         let mut objects = vec![object("\"x\":{\"n1\":1}"); 100];
-        assert!(Tape::read(&text(&objects)).is_some());
+        assert!(read(&text(&objects)).is_some());
         for again in ["\"n0\":1", "\"n59\":\"v\"", "\"y\":\"z\",\"y\":\"z\",\"z\":\"\""] {
             objects[70] = object(again);
-            assert!(Tape::read(&text(&objects)).is_none(), "{again}");
+            assert!(read(&text(&objects)).is_none(), "{again}");
         }
         objects[70] = object("\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5");
-        assert!(Tape::read(&text(&objects)).is_none(), "more names than are compared");
+        assert!(read(&text(&objects)).is_none(), "more names than are compared");
     }
 
     #[test]
@@ -247,7 +279,7 @@ mod tests {
                 r#"{{"a":"{}","b":"c","dd":"\"e","f":"g","h":["i","j"],"k":{{"l":"m"}}}}"#,
                 "x".repeat(filled)
             );
-            let tape = Tape::read(&text).unwrap();
+            let tape = read(&text).unwrap();
             let members = tape.root().members();
             let members: Vec<_> =
                 members.map(|member| (member.name(), member.value().json())).collect();
@@ -270,7 +302,7 @@ mod tests {
     #[test]
     fn what_is_in_a_text_is_found_again() {
         let text = r#"{"a":[{"b":"x\n"},[],-1.5e+3],"c":{"d":null,"e":true},"f":""}"#;
-        let tape = Tape::read(text).unwrap();
+        let tape = read(text).unwrap();
         let root = tape.root();
         let members: Vec<_> =
             root.members().map(|member| (member.name(), member.value().json())).collect();
@@ -298,7 +330,7 @@ mod tests {
             "{\"a\":1.}",
             "{\"a\":\"\t\"}",
         ] {
-            assert!(Tape::read(wrong).is_none(), "{wrong}");
+            assert!(read(wrong).is_none(), "{wrong}");
         }
     }
 }

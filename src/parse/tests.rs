@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use self::same::same;
 use super::object::Object;
 use super::*;
+use crate::decode::Marks;
 
 /// One written-down sample: an event, how it is parsed, and the document it must become.
 #[derive(Deserialize)]
@@ -51,6 +52,7 @@ fn event<'a>(message: &'a str, extracted_fields: Option<&'a RawValue>) -> LogEve
         id: Cow::Borrowed(CWL_ID),
         timestamp: Some(Timestamp(1_700_000_000_123)),
         message: Cow::Borrowed(message),
+        marks: Marks::default(),
         extracted_fields,
     }
 }
@@ -214,6 +216,7 @@ fn the_hashed_id_depends_on_every_part_and_on_where_parts_end() {
             id: Cow::Borrowed(id),
             timestamp: time.map(Timestamp),
             message: Cow::Borrowed(message),
+            marks: Marks::default(),
             extracted_fields: None,
         };
         Parser::Plain.read(&source, &event).document_id(&source).into_owned()

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::decode::Marks;
 use crate::event::Timestamp;
 
 const TRAIL: &str = r#"{"eventVersion":"1.11","eventTime":"2026-01-31T06:00:00Z","eventID":"11111111-2222-3333-4444-555555555555","eventName":"GetObject"}"#;
@@ -39,6 +40,7 @@ fn event(message: &str) -> LogEvent<'_> {
         id: Cow::Borrowed("1"),
         timestamp: Some(Timestamp(1)),
         message: Cow::Borrowed(message),
+        marks: Marks::default(),
         extracted_fields: None,
     }
 }

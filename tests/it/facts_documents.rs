@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use logweir::decode::{Buffers, Decoded, LogEvent, decode};
+use logweir::decode::{Buffers, Decoded, LogEvent, Marks, decode};
 use logweir::event::Timestamp;
 use logweir::parse::{Field, FieldType, Kind, Parser, Source, Stamp, VpcFormat};
 use serde_json::{Map, Value, json};
@@ -23,6 +23,7 @@ fn event(message: &str) -> LogEvent<'_> {
         id: "1".into(),
         timestamp: Some(Timestamp(0)),
         message: message.into(),
+        marks: Marks::default(),
         extracted_fields: None,
     }
 }

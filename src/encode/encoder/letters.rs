@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::Entry;
 use crate::dead_letter::Letter;
-use crate::decode::LogEvent;
+use crate::decode::{LogEvent, Marks};
 use crate::event::{DestinationId, RouteId, Timestamp};
 use crate::fate::KeptReason;
 use crate::parse::Source;
@@ -118,6 +118,7 @@ fn event_of<'a>(
         id: Cow::Borrowed(&event.id),
         timestamp: event.timestamp.map(Timestamp),
         message: Cow::Borrowed(&event.message),
+        marks: Marks::default(),
         extracted_fields: event.extracted_fields.as_deref(),
     };
     Some((source, event))

@@ -7,9 +7,10 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use crate::event::Timestamp;
 use crate::parse::document::Document;
 use crate::parse::schema::FieldType;
-use crate::parse::tape::{Place, Tape, Token, Value};
+use crate::parse::tape::{self, Place, Tape, Token, Value};
 
 use super::leaves::{Found, ROOTS};
 use super::names::Names;
@@ -46,6 +47,8 @@ pub(super) struct Quick<'a> {
 struct Looked {
     /// A bit for each field, by its place, that must be kept as text.
     as_text: u64,
+    /// `eventTime`, where it is a time.
+    time: Option<Timestamp>,
     /// The values of those that are wanted.
     wanted: [Option<Place>; Wanted::ALL.len()],
 }
@@ -67,6 +70,16 @@ impl<'a> Quick<'a> {
     /// The text of one of the wanted fields.
     pub(super) fn text(&self, wanted: Wanted) -> Option<Cow<'a, str>> {
         self.get(wanted)?.text().map(Cow::Borrowed)
+    }
+
+    /// `eventTime`, where it is a time.
+    pub(super) const fn time(&self) -> Option<Timestamp> {
+        self.looked.time
+    }
+
+    /// Gives its memory to the next one.
+    pub(super) fn give_back(self, memory: &mut tape::Memory) {
+        self.tape.give_back(memory);
     }
 
     pub(super) fn write(&self, document: &mut Document<'_>) {
@@ -110,7 +123,7 @@ fn look(tape: &Tape<'_>) -> Option<Looked> {
                 }
                 let open = token == Token::Object;
                 token == Token::Null
-                    || known.ty.map_or(Some(open), |ty| has_type(ty, known, value))?
+                    || known.ty.map_or(Some(open), |ty| looked.has_type(ty, known, value))?
             }
             None if !may_be_at_root(member.name(), |name| root.get(name).is_some()) => return None,
             None => token != Token::Array,
@@ -120,25 +133,31 @@ fn look(tape: &Tape<'_>) -> Option<Looked> {
     Some(looked)
 }
 
-/// None for text with escapes where these would have to be read.
-fn has_type(ty: FieldType, known: &Known, value: Value<'_, '_>) -> Option<bool> {
-    let token = value.token();
-    if known.wanted.is_some() && token == (Token::Text { escaped: true }) {
-        return None;
+impl Looked {
+    /// None for text with escapes where these would have to be read.
+    fn has_type(&mut self, ty: FieldType, known: &Known, value: Value<'_, '_>) -> Option<bool> {
+        let token = value.token();
+        if known.wanted.is_some() && token == (Token::Text { escaped: true }) {
+            return None;
+        }
+        Some(match ty {
+            FieldType::Boolean => token == Token::Boolean,
+            FieldType::Date => {
+                // No other field has this type.
+                self.time = value.text().and_then(instant);
+                self.time.is_some()
+            }
+            FieldType::Keyword => matches!(token, Token::Text { .. }),
+            FieldType::Text
+            | FieldType::TextAndKeyword
+            | FieldType::Long
+            | FieldType::Integer
+            | FieldType::Ip
+            | FieldType::DateEpochSecond
+            | FieldType::Open
+            | FieldType::Kept => false,
+        })
     }
-    Some(match ty {
-        FieldType::Boolean => token == Token::Boolean,
-        FieldType::Date => value.text().is_some_and(|text| instant(text).is_some()),
-        FieldType::Keyword => matches!(token, Token::Text { .. }),
-        FieldType::Text
-        | FieldType::TextAndKeyword
-        | FieldType::Long
-        | FieldType::Integer
-        | FieldType::Ip
-        | FieldType::DateEpochSecond
-        | FieldType::Open
-        | FieldType::Kept => false,
-    })
 }
 
 #[cfg(test)]
@@ -147,7 +166,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::event::Timestamp;
+    use crate::decode::Marks;
     use crate::parse::Source;
     use crate::parse::cloudtrail::LEAVES;
     use crate::parse::cloudtrail::{Event, Fields};
@@ -171,7 +190,8 @@ mod tests {
 
     /// Whether the event was read quickly; then both ways must make the same of it.
     fn is_quick(message: &str) -> bool {
-        let Some(tape) = Tape::read(message) else { return false };
+        let tape = Tape::read(message, Marks::default(), &mut tape::Memory::new());
+        let Some(tape) = tape else { return false };
         let object = Object::read(message).expect("a tape is of valid JSON alone");
         let Ok(quick) = Quick::read(tape) else { return false };
         assert_eq!(document(Fields::Quick(quick)), document(Fields::Any(object)), "{message}");

@@ -3,7 +3,6 @@
 use crate::parse::structural::{MAX_DEPTH, MAX_LEAF};
 
 use super::hash;
-use super::marks::Marks;
 use super::{Node, Token};
 
 /// The longest name, so that no path of names can be too long.
@@ -15,28 +14,29 @@ const MAX_NUMBER: usize = 64;
 /// Names of one object; beyond, comparing each with each takes too long.
 const MAX_NAMES: u32 = 64;
 
-/// The nodes of a text that is one object.
-pub(super) fn read(text: &[u8]) -> Option<Vec<Node>> {
+/// Appends the nodes of a text that is one object, with these marks in it.
+pub(super) fn read(text: &[u8], marks: &[u32], nodes: &mut Vec<Node>) -> Option<()> {
     let mut reader = Reader {
         text,
         at: 0,
-        marks: Marks::of(text),
-        // Documents of usual size have a token for every ten bytes or so.
-        nodes: Vec::with_capacity(text.len() / 8 + 8),
+        marks,
+        next: 0,
+        nodes,
         inner: NOTHING,
         outer: [NOTHING; MAX_DEPTH],
         depth: 0,
         seen: [0; 16],
     };
-    reader.document()?;
-    Some(reader.nodes)
+    reader.document()
 }
 
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
-    marks: Marks<'a>,
-    nodes: Vec<Node>,
+    /// The places of all that is special, and which of them is the next.
+    marks: &'a [u32],
+    next: usize,
+    nodes: &'a mut Vec<Node>,
     /// The containers that are open, so many of them.
     inner: Open,
     outer: [Open; MAX_DEPTH],
@@ -55,14 +55,19 @@ struct Open {
 /// Stands for the container of the outermost value.
 const NOTHING: Open = Open { container: Token::Array, node: 0, names: 0 };
 
+/// What is next to be read.
+enum Next {
+    Value,
+    /// What follows a value.
+    AfterValue,
+}
+
 impl Reader<'_> {
     fn document(&mut self) -> Option<()> {
         loop {
-            if self.inner.container == Token::Object {
-                self.texts()?;
-                self.name()?;
-            }
-            let opened = self.value()?;
+            let is_object = self.inner.container == Token::Object;
+            let next = if is_object { self.members()? } else { Next::Value };
+            let opened = matches!(next, Next::Value) && self.value()?;
             if opened && self.peek()? != closing(self.inner.container) {
                 continue;
             }
@@ -110,67 +115,67 @@ impl Reader<'_> {
         Some(false)
     }
 
-    /// Reads members whose values are text without escapes, as most are, as long as one like it is
-    /// next to be read after them.
+    /// Reads members as long as their values are text without escapes, as most are. Of the one after
+    /// them the name is read.
     #[inline]
-    fn texts(&mut self) -> Option<()> {
-        let mut begin = self.at;
-        while let Some((end, until)) = self.marks.two_strings() {
-            // The quotes of a name and its value, and that which begins the next name.
-            let is_usual = self.has(begin, b"\"")
-                && self.has(end, b"\":\"")
-                && self.has(until, b"\",\"")
-                && matches!(end - begin, 2..=MAX_NAME)
-                && until - end <= MAX_LEAF;
-            if !is_usual {
-                break;
-            }
-            let hash = hash::within(self.text, begin + 1, end);
-            self.at = end + 1;
-            self.is_new(hash, begin)?;
-            let next = self.nodes.len() as u32 + 2;
-            let node = |token, begin, end, next| Node {
-                token,
-                begin: begin as u32,
-                end: end as u32 + 1,
-                next,
-            };
-            let text = Token::Text { escaped: false };
-            self.nodes.extend_from_slice(&[
-                node(Token::Name, begin, end, hash),
-                node(text, end + 2, until, next),
-            ]);
-            self.marks.skip_two_strings();
-            begin = until + 2;
-        }
-        self.at = begin;
-        Some(())
-    }
-
-    /// Whether exactly this stands in the text.
-    #[inline]
-    fn has<const N: usize>(&self, at: usize, bytes: &[u8; N]) -> bool {
-        self.text.get(at..).and_then(<[u8]>::first_chunk) == Some(bytes)
-    }
-
-    #[inline]
-    fn name(&mut self) -> Option<()> {
-        let begin = self.at;
-        let escaped = self.string()?;
-        let length = self.at - begin - 2;
-        if escaped || length == 0 || length > MAX_NAME || self.peek()? != b':' {
+    fn members(&mut self) -> Option<Next> {
+        let (text, mut begin) = (self.text, self.at);
+        if *text.get(begin)? != b'"' {
             return None;
         }
-        let hash = hash::within(self.text, begin + 1, self.at - 1);
-        self.is_new(hash, begin)?;
-        self.push(Token::Name, begin, hash);
-        self.at += 1;
-        Some(())
+        // What is marked is in a string, or else is refused here or elsewhere: the mark after the one
+        // of the quote at `begin` is the name's end.
+        let mut marks = self.marks.get(self.next..)?;
+        loop {
+            let end = *marks.get(1)? as usize;
+            // The shortest member that can be is no shorter.
+            let [b'"', b':', first, _] = *text.get(end..)?.first_chunk::<4>()? else { return None };
+            if !matches!(end - begin, 2..=MAX_NAME) {
+                return None;
+            }
+            let hash = hash::within(text, begin + 1, end);
+            self.is_new(hash, begin, end)?;
+            let name =
+                Node { token: Token::Name, begin: begin as u32, end: end as u32 + 1, next: hash };
+            let until = marks.get(3).filter(|_| first == b'"').map_or(end, |mark| *mark as usize);
+            let follows = text.get(until..)?.first_chunk::<3>();
+            if until == end || *text.get(until)? != b'"' {
+                self.nodes.push(name);
+                self.at = end + 2;
+                self.next = self.marks.len() - marks.len() + 2;
+                return Some(Next::Value);
+            }
+            if until - end > MAX_LEAF {
+                return None;
+            }
+            let value = Node {
+                token: Token::Text { escaped: false },
+                begin: end as u32 + 2,
+                end: until as u32 + 1,
+                next: self.nodes.len() as u32 + 2,
+            };
+            self.nodes.extend_from_slice(&[name, value]);
+            marks = marks.get(4..)?;
+            if follows != Some(b"\",\"") {
+                self.at = until + 1;
+                self.next = self.marks.len() - marks.len();
+                return Some(Next::AfterValue);
+            }
+            begin = until + 2;
+        }
     }
 
-    /// Nothing if the innermost object has the name that was just read already.
+    /// The next mark.
     #[inline]
-    fn is_new(&mut self, hash: u32, begin: usize) -> Option<()> {
+    fn mark(&mut self) -> Option<usize> {
+        let mark = *self.marks.get(self.next)?;
+        self.next += 1;
+        Some(mark as usize)
+    }
+
+    /// Nothing if the innermost object has the name that is between these quotes already.
+    #[inline]
+    fn is_new(&mut self, hash: u32, begin: usize, end: usize) -> Option<()> {
         self.inner.names += 1;
         if self.inner.names > MAX_NAMES {
             return None;
@@ -180,18 +185,9 @@ impl Reader<'_> {
         let (seen, bit) = (self.seen.get_mut(bit as usize / 64)?, 1 << (bit % 64));
         let may_be_seen = *seen & bit != 0;
         *seen |= bit;
-        if may_be_seen { self.is_no_name_of(object, hash, begin) } else { Some(()) }
-    }
-
-    #[inline(never)]
-    fn is_no_name_of(&self, object: u32, hash: u32, begin: usize) -> Option<()> {
-        let own = self.text.get(begin..self.at)?;
-        let mut place = object as usize + 1;
-        while let Some(name) = self.nodes.get(place) {
-            if name.next == hash && self.text.get(name.begin as usize..name.end as usize)? == own {
-                return None;
-            }
-            place = self.nodes.get(place + 1)?.next as usize;
+        if may_be_seen {
+            let own = self.text.get(begin..=end)?;
+            return is_no_name_of(self.text, self.nodes, object, (hash, own));
         }
         Some(())
     }
@@ -242,7 +238,8 @@ impl Reader<'_> {
             return None;
         }
         // Nothing that is marked is allowed outside of strings, so that the quote is the next mark.
-        let end = self.marks.second()?;
+        let end = *self.marks.get(self.next + 1)? as usize;
+        self.next += 2;
         if *self.text.get(end)? == b'"' {
             self.at = end + 1;
             return Some(false);
@@ -263,7 +260,7 @@ impl Reader<'_> {
                 b'\\' => self.escape(mark)?,
                 _ => return None,
             }
-            mark = self.marks.next()?;
+            mark = self.mark()?;
         }
     }
 
@@ -271,7 +268,7 @@ impl Reader<'_> {
     fn escape(&mut self, at: usize) -> Option<()> {
         match self.text.get(at + 1)? {
             // Marked themselves.
-            b'"' | b'\\' => self.marks.next().map(drop),
+            b'"' | b'\\' => self.mark().map(drop),
             b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
             b'u' => {
                 let digits = self.text.get(at + 2..at + 6)?;
@@ -310,6 +307,18 @@ impl Reader<'_> {
         self.at += digits;
         (digits > 0).then_some(())
     }
+}
+
+#[inline(never)]
+fn is_no_name_of(text: &[u8], nodes: &[Node], object: u32, own: (u32, &[u8])) -> Option<()> {
+    let mut place = object as usize + 1;
+    while let Some(name) = nodes.get(place) {
+        if (name.next, text.get(name.begin as usize..name.end as usize)?) == own {
+            return None;
+        }
+        place = nodes.get(place + 1)?.next as usize;
+    }
+    Some(())
 }
 
 const fn closing(container: Token) -> u8 {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use logweir::decode::LogEvent;
+use logweir::decode::{LogEvent, Marks};
 use logweir::event::Timestamp;
 use logweir::parse::{Kind, Parser, Source, Stamp};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -57,6 +57,7 @@ impl Event {
             id: Cow::Borrowed(&self.id),
             timestamp: self.timestamp.map(Timestamp),
             message: Cow::Borrowed(&self.message),
+            marks: Marks::default(),
             extracted_fields: self.extracted.as_deref(),
         }
     }
