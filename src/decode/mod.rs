@@ -218,12 +218,19 @@ fn read<'a>(
     spare: &mut Spare<'a>,
     decoded: &mut Decoded<'a>,
 ) -> Result<(), Undecodable> {
-    let text = std::str::from_utf8(part).map_err(|source| Undecodable::Utf8 { source })?;
+    let text = text(part)?;
     let user_record = decoded.user_records;
     match quick::read(text, spare, user_record, decoded) {
         Some(()) => Ok(()),
         None => subscription::read(text, user_record, decoded),
     }
+}
+
+/// What was inflated, as text.
+fn text(part: &[u8]) -> Result<&str, Undecodable> {
+    // Where bytes stop being text is looked for only if they do.
+    let text = simdutf8::basic::from_utf8(part).or_else(|_| std::str::from_utf8(part));
+    text.map_err(|source| Undecodable::Utf8 { source })
 }
 
 #[cfg(test)]

@@ -228,7 +228,7 @@ impl<'a> Reader<'a> {
         let (own, text) = text.split_at_mut_checked(unescaped.written)?;
         let (own_marks, marks) = marks.split_at_mut_checked(unescaped.marks)?;
         self.spare = Spare { text, marks };
-        Some((std::str::from_utf8(own).ok()?, Marks::new(own_marks)))
+        Some((simdutf8::basic::from_utf8(own).ok()?, Marks::new(own_marks)))
     }
 
     /// A number of milliseconds as CloudWatch Logs writes it: digits, and few enough.
