@@ -59,29 +59,44 @@ impl Tally {
 
     /// Books all of it under one lock.
     pub(super) fn book(&mut self, ledger: &Ledger) {
-        let mut accounts = std::mem::take(&mut self.rare);
+        let rare = std::mem::take(&mut self.rare);
+        if self.read == 0 && rare == Accounts::default() {
+            return;
+        }
+        // Straight into the ledger: accounts of our own would be made and dropped for each record.
+        ledger.book(|all| match self.book {
+            Book::Live => {
+                all.add(&rare);
+                self.add_to(all);
+            }
+            // They were read, matched and routed before.
+            Book::Replay => {
+                let mut accounts = Accounts::default();
+                self.add_to(&mut accounts);
+                all.add(&Accounts { replays_begun: accounts.routed, ..Accounts::default() });
+            }
+        });
+    }
+
+    /// Moves the counts of the tables.
+    fn add_to(&mut self, accounts: &mut Accounts) {
         accounts.events_read += std::mem::take(&mut self.read);
         for (route, events) in drain(&mut self.filtered) {
-            accounts.filtered.insert((RouteId(route), FilterReason::Discard), events);
+            *accounts.filtered.entry((RouteId(route), FilterReason::Discard)).or_default() +=
+                events;
         }
         for (route, events) in drain(&mut self.matched) {
-            accounts.matched.insert(RouteId(route), events);
+            *accounts.matched.entry(RouteId(route)).or_default() += events;
         }
         for (destination, events) in drain(&mut self.routed) {
-            accounts.routed.insert(DestinationId(destination), events);
+            *accounts.routed.entry(DestinationId(destination)).or_default() += events;
         }
         for (route, row) in (0..u16::MAX).zip(&mut self.detected) {
             for (kind, events) in Kind::DETECTED.iter().zip(row).filter(|(_, events)| **events > 0)
             {
-                accounts.detected.insert((RouteId(route), kind.as_str()), std::mem::take(events));
+                let detected = accounts.detected.entry((RouteId(route), kind.as_str()));
+                *detected.or_default() += std::mem::take(events);
             }
-        }
-        if self.book == Book::Replay {
-            // They were read, matched and routed before.
-            accounts = Accounts { replays_begun: accounts.routed, ..Accounts::default() };
-        }
-        if accounts != Accounts::default() {
-            ledger.book(|all| all.add(&accounts));
         }
     }
 }

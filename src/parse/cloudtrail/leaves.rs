@@ -89,8 +89,9 @@ impl Leaf {
 
 /// The texts, still as JSON, that were found for the fields.
 pub(super) struct Found<'a> {
-    /// A bit for each field that has any.
+    /// A bit for each field that has any, and for each that has several.
     has: u32,
+    has_several: u32,
     text: &'a str,
     /// Where in the text the first of each field begins and ends.
     first: [(usize, usize); FIELDS],
@@ -101,7 +102,7 @@ pub(super) struct Found<'a> {
 impl<'a> Found<'a> {
     /// Nothing yet.
     pub(super) const fn in_text(text: &'a str) -> Self {
-        Self { has: 0, text, first: [(0, 0); FIELDS], others: Vec::new() }
+        Self { has: 0, has_several: 0, text, first: [(0, 0); FIELDS], others: Vec::new() }
     }
 
     /// Collects the leaves of an object, or of those of an array.
@@ -136,6 +137,7 @@ impl<'a> Found<'a> {
         let bit = 1 << field;
         if self.has & bit != 0 {
             self.others.push((field, value.json()));
+            self.has_several |= bit;
         } else if let Some(first) = self.first.get_mut(field) {
             *first = value.span();
             self.has |= bit;
@@ -149,7 +151,7 @@ impl<'a> Found<'a> {
             let place = left.trailing_zeros() as usize;
             left &= left - 1;
             let (Some(field), Some(span)) = (ALL.get(place), self.first.get(place)) else { return };
-            if self.others.is_empty() {
+            if self.has_several >> place & 1 == 0 {
                 document.fields(|out| {
                     copy(out, &field.lead, field.lead_length);
                     let (begin, end) = *span;
