@@ -54,38 +54,54 @@ pub(super) struct Unescaped {
 ///
 /// None where the string does not end, has a control character, has an escape for another character
 /// than ASCII's (too rare in logs to be read twice), or `to` is too small.
-pub(super) fn unescape(from: &[u8], to: &mut [u8], marks: &mut [u32]) -> Option<Unescaped> {
-    let (mut read, mut written, mut is_escaped) = (0, 0, false);
-    let (mut marked, mut is_marked, mut elsewhere) = (0, true, [0; MOST_ESCAPES]);
+pub(super) fn unescape(from: &[u8], to: &mut [u8], mut marks: &mut [u32]) -> Option<Unescaped> {
+    let (mut read, mut written, mut marked, mut is_escaped) = (0, 0, 0, false);
     loop {
         let (rest, room) = (from.get(read..)?, to.get_mut(written..)?);
         let places = marks.get_mut(marked..).and_then(<[u32]>::first_chunk_mut);
-        is_marked &= places.is_some();
-        let places = Places { begin: written, list: places.unwrap_or(&mut elsewhere) };
-        let step = match (rest.first_chunk(), room.first_chunk_mut()) {
-            (Some(from), Some(to)) => word(from, to, is_escaped, places)?,
-            _ => last_words(rest, room, is_escaped, places)?,
+        let step = match (rest.first_chunk(), room.first_chunk_mut(), places) {
+            (Some(from), Some(to), Some(list)) => {
+                word(from, to, is_escaped, Places { begin: written, list })?
+            }
+            (_, _, Some(list)) => {
+                last_words(rest, room, is_escaped, Places { begin: written, list })?
+            }
+            (_, _, None) => {
+                // From here on none are noted, and those that are count for nothing.
+                (marks, marked) = (&mut [], 0);
+                let step = unmarked(rest, room, is_escaped)?;
+                Step { escapes: 0, ..step }
+            }
         };
         read += step.read;
         written += step.written;
-        marked += if is_marked { step.escapes } else { 0 };
-        is_escaped = false;
+        marked += step.escapes;
         match step.stop {
             Stop::Read { is_next_escaped } => is_escaped = is_next_escaped,
             Stop::Meaning => {
                 let (byte, length) = meaning(from.get(read..)?)?;
                 *to.get_mut(written)? = byte;
-                // It is marked already.
-                marked -= usize::from(is_marked && !scan::is_special(byte));
+                // It is marked already, if any are.
+                marked = marked.saturating_sub(usize::from(!scan::is_special(byte)));
                 read += length;
                 written += 1;
+                is_escaped = false;
             }
             Stop::End => {
                 let is_end = *from.get(read)? == b'"';
-                let marks = if is_marked { marked } else { 0 };
-                return is_end.then_some(Unescaped { read: read + 1, written, marks });
+                return is_end.then_some(Unescaped { read: read + 1, written, marks: marked });
             }
         }
+    }
+}
+
+/// As [`word`], where there is no room for its marks.
+#[cold]
+fn unmarked(rest: &[u8], room: &mut [u8], is_escaped: bool) -> Option<Step> {
+    let places = Places { begin: 0, list: &mut [0; MOST_ESCAPES] };
+    match (rest.first_chunk(), room.first_chunk_mut()) {
+        (Some(from), Some(to)) => word(from, to, is_escaped, places),
+        _ => last_words(rest, room, is_escaped, places),
     }
 }
 
