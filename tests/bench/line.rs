@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use logweir::ack::ShardAcks;
 use logweir::batch::{Account, Batch, Framing, MIN_CHARGE};
 use logweir::clock::Clock;
@@ -22,7 +23,7 @@ use logweir::memory::{BodyBudget, DecodeSlot, FetchPermit};
 use logweir::record::{Origin, Place, Record};
 use logweir::route::RouteTable;
 use logweir::state::{Access, SqliteConfig, State};
-use logweir::telemetry::ledger::{Book, Ledger};
+use logweir::telemetry::ledger::{Accounts, Book, Ledger};
 use tokio::sync::mpsc;
 
 use crate::cpu;
@@ -37,7 +38,7 @@ const BODIES: usize = 28 << 20;
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
 /// When Kinesis took the records: after all of their events.
-const ARRIVAL: Timestamp = Timestamp(1_764_010_000_000);
+pub(crate) const ARRIVAL: Timestamp = Timestamp(1_764_010_000_000);
 
 /// What a line is made with once, whatever goes through it.
 pub(crate) struct Rig {
@@ -57,14 +58,18 @@ pub(crate) struct Line {
 
 impl Rig {
     pub(crate) fn new(setting: Setting) -> Self {
+        Self { setting, ..Self::with(&routes(setting)) }
+    }
+
+    /// With routes as a configuration has them.
+    pub(crate) fn with(routes: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
         let text = format!(
             "[stream.bench]\nregion = \"eu-west-1\"\n\
              [state.sqlite]\npath = \"{}\"\nephemeral = true\n\
-             [destination.search.opensearch]\nurl = \"http://127.0.0.1:9200\"\n{}",
+             [destination.search.opensearch]\nurl = \"http://127.0.0.1:9200\"\n{routes}",
             path.display(),
-            routes(setting)
         );
         let config = Config::parse("bench", &text, |_| None).unwrap();
         let state = State::open(&SqliteConfig { path, ephemeral: true }, Access::Daemon).unwrap();
@@ -75,7 +80,7 @@ impl Rig {
         };
         Self {
             routes: config.routes,
-            setting,
+            setting: Setting::default(),
             letters: LetterStore::new(state, DeadLettersConfig::default()),
             place: Arc::new(place),
             _folder: folder,
@@ -84,9 +89,14 @@ impl Rig {
 
     /// The records of a set, so many times in a row.
     pub(crate) fn line(&self, set: &DataSet, times: usize) -> Line {
+        self.line_of((0..times).flat_map(|_| &set.records))
+    }
+
+    /// These records, in this order.
+    pub(crate) fn line_of<'r>(&self, records: impl Iterator<Item = &'r Bytes>) -> Line {
         let queue: Arc<WorkQueue> = Arc::default();
         let acks: Arc<ShardAcks> = Arc::default();
-        for (number, payload) in (0..times).flat_map(|_| &set.records).enumerate() {
+        for (number, payload) in records.enumerate() {
             let at =
                 SequenceNumber::new(&format!("{}", 49_650_000_000_000_000_000 + number as u128));
             let origin = Origin::Shard(Arc::clone(&acks), acks.open(at.clone()), None);
@@ -161,6 +171,11 @@ impl Rig {
 }
 
 impl Line {
+    /// What was counted on it.
+    pub(crate) fn accounts(&self) -> Accounts {
+        self.ledger.snapshot()
+    }
+
     /// Reads everything in the queue, and hands on each finished body. Returns how many documents
     /// there were.
     #[inline(never)]

@@ -26,6 +26,7 @@ mod scaling;
 #[allow(dead_code, unused_imports, reason = "other tests need more of it")]
 mod servers;
 mod stage;
+mod twin;
 
 use std::process::ExitCode;
 
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == "bulk" => daemon::bulk::run(rest),
         Some((word, [set])) if word == "walk" => stage::walk(set),
         Some((word, [])) if word == "walk" => instructions::walk(),
+        Some((word, rest)) if word == "twin" => return twin::compare(rest),
         Some((word, [])) if word == "instructions" => return instructions::compare(),
         _ => return measure(&words),
     }

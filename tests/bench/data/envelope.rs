@@ -64,7 +64,7 @@ impl Envelope {
 }
 
 /// One member of level 6, as CloudWatch Logs makes it.
-pub(super) fn gzip(plain: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::new(6));
     encoder.write_all(plain).expect("memory takes everything");
     encoder.finish().expect("memory takes everything")

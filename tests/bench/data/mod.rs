@@ -8,6 +8,8 @@
 mod app;
 mod cloudtrail;
 mod envelope;
+mod odd;
+mod odd_envelope;
 mod text;
 mod vpc_flow;
 
@@ -17,7 +19,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use self::envelope::Envelope;
-pub(crate) use self::envelope::RECORD_DIGITS;
+pub(crate) use self::envelope::{RECORD_DIGITS, gzip};
+pub(crate) use self::odd::VERSION_5;
 use self::text::put;
 
 /// 2025-11-24T16:00:00Z, at which the first record begins.
@@ -96,7 +99,7 @@ impl Shape {
             let json = maker.envelope(record);
             set.inflated += json.len();
             set.largest = set.largest.max(json.len());
-            set.records.push(envelope::gzip(json.as_bytes()).into());
+            set.records.push(gzip(json.as_bytes()).into());
         }
         set
     }
@@ -131,40 +134,75 @@ impl Maker {
     pub(crate) fn new(shape: Shape) -> Self {
         // Any number; each set gets bytes of its own.
         let seed = 6 + shape.events as u64 * 1_000 + shape.content as u64;
+        Self::with_seed(shape, seed)
+    }
+
+    pub(crate) fn with_seed(shape: Shape, seed: u64) -> Self {
         let rng = Rng::with_seed(seed);
         Self { shape, rng, envelope: Envelope::default(), message: String::new() }
     }
 
     /// The decompressed envelope of a record.
     pub(crate) fn envelope(&mut self, record: usize) -> &str {
+        let (time, interface, stream) = self.begin(record);
+        let Self { shape, rng, envelope, message } = self;
+        envelope.begin((&shape.log_group(record), &stream), (record, time), rng);
+        for _ in 0..shape.events {
+            message.clear();
+            let time = put_message(message, *shape, (&interface, time), rng);
+            envelope.event(time, message);
+        }
+        envelope.finish()
+    }
+
+    /// The same with oddities, in messages and around them.
+    pub(crate) fn odd_envelope(&mut self, record: usize) -> String {
+        let (time, interface, stream) = self.begin(record);
+        let Self { shape, rng, .. } = self;
+        let events = (0..shape.events).map(|_| {
+            let mut message = String::new();
+            (put_message(&mut message, *shape, (&interface, time), rng), message)
+        });
+        let (events, mut envelope) = (events.collect(), String::new());
+        let place = (&*shape.log_group(record), &*stream);
+        odd_envelope::put(&mut envelope, shape.content, place, events, rng);
+        envelope
+    }
+
+    /// The time of a record's batch, and where its events come from.
+    fn begin(&mut self, record: usize) -> (i64, vpc_flow::Interface, String) {
         // A subscription sends a batch every few seconds.
         let time = BEGIN + record as i64 * 1_700;
-        let Self { shape, rng, envelope, message } = self;
+        let rng = &mut self.rng;
         let interface = vpc_flow::Interface::draw(rng);
         let mut stream = String::new();
-        match shape.content {
+        match self.shape.content {
             Content::VpcFlow => put!(stream, "{}-all", interface.id),
             Content::CloudTrail => {
                 put!(stream, "{}_CloudTrail_{}_{}", text::ACCOUNT, text::REGION, rng.u8(1..9));
             }
             Content::App | Content::Plain => put!(stream, "task/{:032x}", rng.u128(..)),
         }
-        envelope.begin((&shape.log_group(record), &stream), (record, time), rng);
-        for _ in 0..shape.events {
-            message.clear();
-            let time = match shape.content {
-                Content::VpcFlow => vpc_flow::put(message, &interface, time, rng),
-                Content::CloudTrail => cloudtrail::put(message, time, rng),
-                Content::App => app::put_json(message, shape.padding, time, rng),
-                Content::Plain => app::put_line(message, time, rng),
-            };
-            envelope.event(time, message);
-        }
-        envelope.finish()
+        (time, interface, stream)
     }
 
     /// The same, as it is put into Kinesis.
     pub(crate) fn record(&mut self, record: usize) -> Bytes {
-        envelope::gzip(self.envelope(record).as_bytes()).into()
+        gzip(self.envelope(record).as_bytes()).into()
+    }
+}
+
+/// Writes a message. Returns the time of its log event.
+fn put_message(
+    out: &mut String,
+    shape: Shape,
+    (interface, time): (&vpc_flow::Interface, i64),
+    rng: &mut Rng,
+) -> i64 {
+    match shape.content {
+        Content::VpcFlow => vpc_flow::put(out, interface, time, rng),
+        Content::CloudTrail => cloudtrail::put(out, time, rng),
+        Content::App => app::put_json(out, shape.padding, time, rng),
+        Content::Plain => app::put_line(out, time, rng),
     }
 }
