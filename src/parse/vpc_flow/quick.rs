@@ -95,7 +95,7 @@ impl Format {
                     None => line.get(begin..)?,
                 };
                 let (chunk, length) = (from.first_chunk::<CHUNK>()?, end - begin);
-                if length > 1 || chunk.first() != Some(&ABSENT) {
+                if length != 1 || chunk.first() != Some(&ABSENT) {
                     if !token.fits(from, (begin, end), &words) {
                         return None;
                     }
@@ -377,5 +377,12 @@ mod tests {
         ] {
             assert!(!is_quick(&format, &odd), "{odd}");
         }
+        // A token of no bytes is not one that is absent, whatever comes after a line.
+        let three: VpcFormat = "version action log-status".parse().unwrap();
+        assert!(is_quick(&three, "2 - -"));
+        for odd in ["2 - ", "2  -", " - -", "2 -", ""] {
+            assert!(!is_quick(&three, odd), "{odd}");
+        }
+        assert!(!is_quick(&"log-status".parse().unwrap(), ""));
     }
 }
