@@ -154,11 +154,25 @@ impl Lead {
         Self::of(&whole, false)
     }
 
+    /// Appends it to `out`.
+    #[inline]
+    pub(super) fn append(&self, out: &mut Vec<u8>) {
+        beginning(out, &self.bytes, self.length);
+    }
+
     fn of(lead: &[u8], is_text: bool) -> Option<Self> {
         let mut bytes = [0; Self::SIZE];
         bytes.get_mut(..lead.len())?.copy_from_slice(lead);
         Some(Self { bytes, length: lead.len(), is_text })
     }
+}
+
+/// Appends the first bytes of a chunk, so many of them.
+#[inline]
+pub(super) fn beginning<const N: usize>(out: &mut Vec<u8>, chunk: &[u8; N], length: usize) {
+    let end = out.len() + length;
+    out.extend_from_slice(chunk);
+    out.truncate(end);
 }
 
 /// Room for short pieces, one after the other. Copying a whole chunk costs less than copying as much

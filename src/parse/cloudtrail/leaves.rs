@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use crate::parse::document::Document;
 use crate::parse::tape::{Token, Value, hash_of};
+use crate::parse::writer::{Lead, beginning};
 
 use super::names::Names;
 use super::{LEAVES, Wanted, write_leaf};
@@ -31,12 +32,8 @@ struct Leaf {
 /// A field, and what stands before its value.
 struct Field {
     name: &'static str,
-    lead: [u8; LEAD],
-    lead_length: usize,
+    lead: Lead,
 }
-
-/// No lead is longer.
-const LEAD: usize = 32;
 
 /// Most values are shorter. A chunk of a known length is copied without a call.
 const CHUNK: usize = 64;
@@ -46,17 +43,9 @@ static ALL: LazyLock<Vec<Field>> = LazyLock::new(|| {
     let mut fields: Vec<_> = super::all_leaves().map(|leaf| leaf.field).collect();
     // Those of one field follow one another.
     fields.dedup();
-    fields.into_iter().map(Field::new).collect()
+    let field = |name| Some(Field { name, lead: Lead::new(name, false)? });
+    fields.into_iter().filter_map(field).collect()
 });
-
-impl Field {
-    fn new(name: &'static str) -> Self {
-        let text = format!(",\"{name}\":");
-        let mut lead = [0; LEAD];
-        lead.iter_mut().zip(text.bytes()).for_each(|(to, byte)| *to = byte);
-        Self { name, lead, lead_length: text.len() }
-    }
-}
 
 pub(super) static ROOTS: LazyLock<Vec<Root>> = LazyLock::new(|| {
     let root = |(name, leaves): &(&'static str, &[super::Leaf])| {
@@ -153,10 +142,10 @@ impl<'a> Found<'a> {
             let (Some(field), Some(span)) = (ALL.get(place), self.first.get(place)) else { return };
             if self.has_several >> place & 1 == 0 {
                 document.fields(|out| {
-                    copy(out, &field.lead, field.lead_length);
+                    field.lead.append(out);
                     let (begin, end) = *span;
                     match self.text.as_bytes().get(begin..)?.first_chunk::<CHUNK>() {
-                        Some(chunk) if end - begin <= CHUNK => copy(out, chunk, end - begin),
+                        Some(chunk) if end - begin <= CHUNK => beginning(out, chunk, end - begin),
                         _ => out.extend_from_slice(self.text.as_bytes().get(begin..end)?),
                     }
                     Some(())
@@ -171,14 +160,6 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Appends the first bytes of a chunk, so many of them.
-#[inline]
-fn copy<const N: usize>(out: &mut Vec<u8>, chunk: &[u8; N], length: usize) {
-    let end = out.len() + length;
-    out.extend_from_slice(chunk);
-    out.truncate(end);
-}
-
 /// The objects of an array; an array in it is no object.
 fn objects<'t, 'a>(value: Value<'t, 'a>) -> impl Iterator<Item = Value<'t, 'a>> {
     value.elements().filter(|element| element.token() == Token::Object)
@@ -186,12 +167,15 @@ fn objects<'t, 'a>(value: Value<'t, 'a>) -> impl Iterator<Item = Value<'t, 'a>> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
     fn every_leaf_has_a_bit_for_its_field_and_a_slot_for_its_name() {
         assert!(ALL.len() <= FIELDS);
-        assert!(ALL.iter().all(|field| field.lead_length <= LEAD));
+        let fields: HashSet<_> = super::super::all_leaves().map(|leaf| leaf.field).collect();
+        assert_eq!(ALL.iter().map(|field| field.name).collect::<HashSet<_>>(), fields);
         assert_eq!(ROOTS.len(), LEAVES.len());
         assert!(LEAVES.iter().all(|(_, leaves)| leaves.len() < 16));
     }
