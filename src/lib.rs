@@ -14,6 +14,7 @@
 
 pub mod event;
 pub mod units;
+mod fingerprint;
 pub mod scan;
 pub mod secret;
 pub mod fate;

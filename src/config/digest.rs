@@ -1,7 +1,8 @@
 //! Tells whether two files send events, and dead letters again, in the same way.
 
-use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
+
+use crate::fingerprint::Fingerprint;
 
 /// A digest of the `route` and `destination` tables in `text`: of what they say, not of how it is
 /// laid out. Variables count by their names, for their values may be secrets; and `auth`, which
@@ -9,47 +10,41 @@ use toml::{Table, Value};
 pub(super) fn digest(text: &str) -> String {
     // What cannot be read was refused before.
     let root: Table = text.parse().unwrap_or_default();
-    let mut hash = Sha256::new();
+    let mut hash = Fingerprint::default();
     for key in ["route", "destination"] {
         if let Some(value) = root.get(key) {
-            part(&mut hash, key);
+            hash.part(key.as_bytes());
             add(&mut hash, value, 0);
         }
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hash.hex(16)
 }
 
 /// Settings of `[destination.NAME.KIND]` are this deep below `destination`.
 const SETTINGS: usize = 2;
 
-fn add(hash: &mut Sha256, value: &Value, depth: usize) {
-    part(hash, value.type_str());
+fn add(hash: &mut Fingerprint, value: &Value, depth: usize) {
+    hash.part(value.type_str().as_bytes());
     match value {
         Value::Table(table) => {
             let is_secret = |key: &String| depth == SETTINGS && key == "auth";
             let mut entries: Vec<_> = table.iter().filter(|(key, _)| !is_secret(key)).collect();
             entries.sort_by_key(|(key, _)| *key);
-            part(hash, &entries.len().to_string());
+            hash.part(entries.len().to_string().as_bytes());
             for (key, value) in entries {
-                part(hash, key);
+                hash.part(key.as_bytes());
                 add(hash, value, depth + 1);
             }
         }
         Value::Array(values) => {
-            part(hash, &values.len().to_string());
+            hash.part(values.len().to_string().as_bytes());
             values.iter().for_each(|value| add(hash, value, depth));
         }
-        Value::String(text) => part(hash, text),
+        Value::String(text) => hash.part(text.as_bytes()),
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {
-            part(hash, &value.to_string());
+            hash.part(value.to_string().as_bytes());
         }
     }
-}
-
-/// Lengths keep ("ab", "c") and ("a", "bc") apart.
-fn part(hash: &mut Sha256, text: &str) {
-    hash.update((text.len() as u64).to_be_bytes());
-    hash.update(text.as_bytes());
 }
 
 #[cfg(test)]

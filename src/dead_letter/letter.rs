@@ -3,10 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 
 use crate::decode::{self, Envelope, LogEvent};
 use crate::event::Timestamp;
+use crate::fingerprint::Fingerprint;
 use crate::record::{LetterPayload, Record};
 
 use super::{Letter, Source, Stage};
@@ -162,18 +162,16 @@ fn blank(
 
 /// The same failure of the same event has the same id, so that writing it again is an update.
 fn id(record: &Record, ordinal: Option<u32>, destination: &str) -> String {
-    let mut hash = Sha256::new();
+    let mut hash = Fingerprint::default();
     let ordinal = ordinal.map(|n| n.to_string()).unwrap_or_default();
     let place = &record.place;
     let sequence_number = record.sequence_number.as_str();
     for part in
         [place.stream.as_str(), place.shard.as_str(), sequence_number, &ordinal, destination]
     {
-        // Lengths keep ("ab", "c") and ("a", "bc") apart.
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
+        hash.part(part.as_bytes());
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hash.hex(16)
 }
 
 fn find<'a, 'e>(

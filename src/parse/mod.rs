@@ -28,10 +28,9 @@ mod writer;
 
 use std::borrow::Cow;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::decode::LogEvent;
 use crate::event::Timestamp;
+use crate::fingerprint::Fingerprint;
 use crate::scan;
 
 use self::document::Document;
@@ -321,23 +320,17 @@ impl Parsed<'_> {
 
 /// 160 bits in hexadecimal: 40 characters, which no CloudWatch Logs id and no GUID has.
 fn hash(source: &Source<'_>, event: &LogEvent<'_>) -> String {
-    let mut hash = Sha256::new();
-    // With its length before it, a part cannot run into the next one.
-    let mut part = |bytes: &[u8]| {
-        hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hash.update(bytes);
-    };
-    part(source.owner().as_bytes());
-    part(source.log_group().as_bytes());
-    part(source.log_stream().as_bytes());
+    let mut hash = Fingerprint::default();
+    hash.part(source.owner().as_bytes());
+    hash.part(source.log_group().as_bytes());
+    hash.part(source.log_stream().as_bytes());
     match event.timestamp {
-        Some(Timestamp(milliseconds)) => part(&milliseconds.to_be_bytes()),
-        None => part(b""),
+        Some(Timestamp(milliseconds)) => hash.part(&milliseconds.to_be_bytes()),
+        None => hash.part(b""),
     }
-    part(event.id.as_bytes());
-    part(event.message.as_bytes());
-    let digits = hash.finalize().into_iter().take(20).flat_map(|byte| [byte >> 4, byte & 0x0f]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    hash.part(event.id.as_bytes());
+    hash.part(event.message.as_bytes());
+    hash.hex(20)
 }
 
 #[cfg(test)]

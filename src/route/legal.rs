@@ -4,7 +4,7 @@
 //! the log group can be told. Every name that comes out otherwise (capitals, other signs, cut because
 //! it is long) ends in a hash of what it was, so that two log groups never share an index.
 
-use sha2::{Digest as _, Sha256};
+use crate::fingerprint::Fingerprint;
 
 /// `-` and eight digits.
 const HASH: usize = 9;
@@ -24,9 +24,7 @@ pub(super) fn legal(value: &str, most: usize) -> String {
         return legal;
     }
     let kept = legal.chars().take(most.saturating_sub(HASH));
-    let digest = Sha256::digest(value.as_bytes());
-    let hash = digest.iter().take(4).map(|byte| format!("{byte:02x}"));
-    kept.chain(['-']).collect::<String>() + &hash.collect::<String>()
+    kept.chain(['-']).collect::<String>() + &Fingerprint::of(value.as_bytes()).hex(4)
 }
 
 /// The one name that stays without a hash.

@@ -5,9 +5,9 @@
 //! ours from yours and old from new.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::event::RouteName;
+use crate::fingerprint::Fingerprint;
 use crate::parse::{Field, FieldType, Schema};
 use crate::units::Period;
 
@@ -260,6 +260,5 @@ pub fn policy(lifecycle: Lifecycle, pattern: &Pattern, dated: &[String], keep: P
 /// A hash of what was made, to tell whether what is there was made from the same.
 #[must_use]
 pub fn hash(body: &Value) -> String {
-    let digest = Sha256::digest(body.to_string().as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Fingerprint::of(body.to_string().as_bytes()).hex(8)
 }
