@@ -52,7 +52,7 @@ index = "app-%Y.%m.%d"
 [[route]]
 name = "soc"
 log_group = "soc/*"
-parse = "auto"
+parse = "plain"
 to = ["soc"]
 index = "soc-%Y.%m.%d"
 [[route]]

@@ -1,11 +1,10 @@
 //! What is in a record: envelopes of known events, as CloudWatch Logs, the KPL and nobody write them.
 
-use std::io::Write as _;
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use libdeflater::{CompressionLvl, Compressor};
 use logweir::event::Timestamp;
 
 use crate::history::Theme;
@@ -25,10 +24,19 @@ const CONTROL: &str = r#"{"messageType":"CONTROL_MESSAGE","owner":"CloudwatchLog
 /// 17 MiB of spaces in a gzip member of 17 KiB: more than may be in decode by several at once.
 static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| gzip(&vec![b' '; 17 << 20]));
 
+thread_local! {
+    /// To make one takes longer than to compress what is here.
+    static COMPRESSOR: RefCell<Compressor> =
+        RefCell::new(Compressor::new(CompressionLvl::new(1).unwrap()));
+}
+
 fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    gzip.write_all(content).unwrap();
-    gzip.finish().unwrap()
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        let mut gzip = vec![0; compressor.gzip_compress_bound(content.len())];
+        let length = compressor.gzip_compress(content, &mut gzip).unwrap();
+        gzip.truncate(length);
+        gzip
+    })
 }
 
 impl World {
