@@ -150,6 +150,12 @@ fn spoil_line(line: &mut String, rng: &mut Rng) {
     match rng.u8(..12) {
         0 => line.insert(0, ' '),
         1 => line.push_str(one_of(rng, &[" ", "\n", "\r\n"])),
+        2 => {
+            // Cut short, to nothing at the most, behind a space or not.
+            let most = rng.usize(..=line.len()) / rng.usize(1..8);
+            line.truncate(line.floor_char_boundary(most));
+            line.push_str(one_of(rng, &["", " "]));
+        }
         _ => {}
     }
 }
@@ -193,11 +199,7 @@ fn spoil_object(json: &mut String, rng: &mut Rng) {
 
 /// Somewhere between two characters.
 fn boundary(text: &str, rng: &mut Rng) -> usize {
-    let mut at = rng.usize(..=text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
+    text.floor_char_boundary(rng.usize(..=text.len()))
 }
 
 /// Where the members of the outermost object begin and end, as far as it can be read.
