@@ -27,8 +27,12 @@ pub(crate) struct Daemon {
     pub(crate) set: &'static str,
     pub(crate) shards: usize,
     pub(crate) compression: &'static str,
+    /// Whether it and the two endpoints had one processor, and no neighbour; else they had all.
+    pub(crate) is_on_one: bool,
     pub(crate) events_per_cpu_second: f64,
-    /// By the clock on the wall, on all cores, beside the two endpoints.
+    /// In terms of what one thread inflates, and does nothing else, while all else rests.
+    pub(crate) share_of_gunzip: f64,
+    /// By the clock on the wall, beside the two endpoints.
     pub(crate) events_per_second: f64,
     /// MiB.
     pub(crate) peak_rss: f64,
@@ -128,9 +132,9 @@ impl Report {
     pub(crate) fn daemon(&mut self, rows: Vec<Daemon>, stores: Vec<Store>, idle: Idle) {
         println!("\ndaemon: a backlog; then added latency, in ms, at a tenth of its pace\n");
         println!(
-            "| set | shards | bodies | events/CPU s | events/s | peak RSS, MiB | Kinesis, search engine | first, s | at events/s | p50 | p99 | max |"
+            "| set | shards | bodies | processors | events/CPU s | of gunzip | events/s | peak RSS, MiB | Kinesis, search engine | first, s | at events/s | p50 | p99 | max |"
         );
-        println!("|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+        println!("|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         for row in &rows {
             let latency = row.latency.map_or_else(
                 || "| | | |".to_owned(),
@@ -139,11 +143,13 @@ impl Report {
                 },
             );
             println!(
-                "| {} | {} | {} | {} | {} | {:.0} | {:.0} %, {:.0} % | {:.2} {latency}",
+                "| {} | {} | {} | {} | {} | {:.1} % | {} | {:.0} | {:.0} %, {:.0} % | {:.2} {latency}",
                 row.set,
                 row.shards,
                 row.compression,
+                if row.is_on_one { "one" } else { "all" },
                 thousands(row.events_per_cpu_second),
+                row.share_of_gunzip * 100.0,
                 thousands(row.events_per_second),
                 row.peak_rss,
                 row.kinesis_share * 100.0,
@@ -211,7 +217,9 @@ impl Daemon {
             "set": self.set,
             "shards": self.shards,
             "compression": self.compression,
+            "processors": if self.is_on_one { "one" } else { "all" },
             "events_per_cpu_second": self.events_per_cpu_second.round(),
+            "share_of_gunzip": rounded(self.share_of_gunzip),
             "peak_rss_mib": rounded(self.peak_rss),
             "p99_added_ms": self.latency.map(|latency| rounded(latency.p99)),
         })

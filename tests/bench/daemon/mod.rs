@@ -15,8 +15,10 @@ use std::time::Duration;
 use self::kinesis::Plan;
 use self::rig::{Backlog, Compression, Endpoint, Rig, backlog};
 use crate::Options;
+use crate::cpu::OneProcessor;
 use crate::data::Shape;
 use crate::report::{Daemon, Idle, Latency, Scaling, Store, median, say};
+use crate::stage::Gunzip;
 
 /// One row: what is read from how many shards, and how it is sent.
 #[derive(Clone, Copy, Debug)]
@@ -24,38 +26,54 @@ struct Case {
     set: &'static str,
     shards: usize,
     compression: Compression,
-    /// Whether it is also measured how long a record takes while there is little to do.
-    is_paced: bool,
+    on: Processors,
 }
 
-const fn case(set: &'static str, shards: usize, compression: Compression, is_paced: bool) -> Case {
-    Case { set, shards, compression, is_paced }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Processors {
+    /// One for all three processes: what an event costs.
+    One,
+    /// All of them: what the machine does, how much memory that takes …
+    All,
+    /// … and how long a record takes while there is little to do.
+    AllAndPaced,
+}
+use Processors::{All, AllAndPaced, One};
+
+const fn case(set: &'static str, shards: usize, compression: Compression, on: Processors) -> Case {
+    Case { set, shards, compression, on }
 }
 
 const PLAIN: Compression = Compression::None;
 const GZIP: Compression = Compression::Gzip;
 
-const CASES: [Case; 12] = [
-    case("vpc", 1, PLAIN, true),
-    case("vpc", 4, PLAIN, true),
-    case("vpc", 16, PLAIN, true),
-    case("vpc", 64, PLAIN, true),
-    case("vpc", 4, GZIP, true),
-    case("vpc", 64, GZIP, false),
-    case("vpc_small", 4, PLAIN, false),
-    case("cloudtrail", 1, PLAIN, false),
-    case("cloudtrail", 4, PLAIN, false),
-    case("cloudtrail", 16, PLAIN, false),
-    case("cloudtrail", 64, PLAIN, false),
-    case("cloudtrail", 4, GZIP, false),
+const CASES: [Case; 17] = [
+    case("vpc", 4, PLAIN, One),
+    case("vpc", 4, GZIP, One),
+    case("vpc_small", 4, PLAIN, One),
+    case("cloudtrail", 4, PLAIN, One),
+    case("cloudtrail", 4, GZIP, One),
+    case("vpc", 1, PLAIN, AllAndPaced),
+    case("vpc", 4, PLAIN, AllAndPaced),
+    case("vpc", 16, PLAIN, AllAndPaced),
+    case("vpc", 64, PLAIN, AllAndPaced),
+    case("vpc", 4, GZIP, AllAndPaced),
+    case("vpc", 64, GZIP, All),
+    case("vpc_small", 4, PLAIN, All),
+    case("cloudtrail", 1, PLAIN, All),
+    case("cloudtrail", 4, PLAIN, All),
+    case("cloudtrail", 16, PLAIN, All),
+    case("cloudtrail", 64, PLAIN, All),
+    case("cloudtrail", 4, GZIP, All),
 ];
 
-const QUICK: [Case; 5] = [
-    case("vpc", 4, PLAIN, true),
-    case("vpc", 64, PLAIN, true),
-    case("vpc", 4, GZIP, false),
-    case("cloudtrail", 4, PLAIN, false),
-    case("cloudtrail", 4, GZIP, false),
+const QUICK: [Case; 6] = [
+    case("vpc", 4, PLAIN, One),
+    case("vpc", 4, GZIP, One),
+    case("cloudtrail", 4, PLAIN, One),
+    case("cloudtrail", 4, GZIP, One),
+    case("vpc", 4, PLAIN, AllAndPaced),
+    case("vpc", 64, PLAIN, AllAndPaced),
 ];
 
 /// Seconds of a paced run that do not count: what has had nothing to read asks once a second.
@@ -69,24 +87,33 @@ pub(crate) fn measure(options: &Options) -> Vec<Daemon> {
 
 impl Case {
     fn measure(&self, options: &Options) -> Daemon {
-        let Self { set, shards, compression, is_paced } = *self;
-        say(&format!("daemon: {set}, {shards} shards, compression {}", compression.as_str()));
+        let Self { set, shards, compression, on } = *self;
+        let processors = if on == One { "one processor" } else { "all processors" };
+        let how = compression.as_str();
+        say(&format!("daemon: {set}, {shards} shards, compression {how}, {processors}"));
         let rounds = if options.quick { 3 } else { 5 };
         let plan = self.backlog(options);
-        let runs: Vec<Backlog> = (0..rounds).map(|_| backlog(&plan, compression)).collect();
-        let of = |value: fn(&Backlog) -> f64| median(runs.iter().map(value));
+        let records = plan.shape.make();
+        let _one = (on == One).then(OneProcessor::take);
+        // The yardstick is of the same seconds as what is measured with it.
+        let run = |_| (Gunzip::of(&records).rate(), backlog(&plan, compression));
+        let runs: Vec<(f64, Backlog)> = (0..rounds).map(run).collect();
+        let of = |value: fn(&Backlog) -> f64| median(runs.iter().map(|(_, run)| value(run)));
         let events_per_second = of(|run| run.events / run.took);
+        let shares = runs.iter().map(|(gunzip, run)| run.events / run.cpu / gunzip);
         Daemon {
             set,
             shards,
-            compression: compression.as_str(),
+            compression: how,
+            is_on_one: on == One,
             events_per_cpu_second: of(|run| run.events / run.cpu),
+            share_of_gunzip: median(shares),
             events_per_second,
-            peak_rss: runs.iter().map(|run| run.peak_rss).fold(0.0, f64::max),
+            peak_rss: runs.iter().map(|(_, run)| run.peak_rss).fold(0.0, f64::max),
             kinesis_share: of(|run| run.kinesis_cpu / run.cpu),
             bulk_share: of(|run| run.bulk_cpu / run.cpu),
             first: of(|run| run.first),
-            latency: is_paced.then(|| self.latency(events_per_second / 10.0, options)),
+            latency: (on == AllAndPaced).then(|| self.latency(events_per_second / 10.0, options)),
         }
     }
 
@@ -137,7 +164,7 @@ impl Case {
 pub(crate) fn shards(options: &Options) -> Vec<Scaling> {
     let counts = if options.quick { vec![4, 64] } else { vec![4, 16, 64] };
     let cost = |shards: &usize| {
-        let run = backlog(&case("vpc", *shards, PLAIN, false).backlog(options), PLAIN);
+        let run = backlog(&case("vpc", *shards, PLAIN, All).backlog(options), PLAIN);
         run.cpu / run.events * 1e9
     };
     let rounds = if options.quick { 3 } else { 5 };
