@@ -99,13 +99,13 @@ impl<'a> Reader<'a> {
         let (mut id, mut timestamp, mut message, mut extracted) = (None, None, None, None);
         let (mut ended, mut marks) = (false, Marks::default());
         // What is always there comes first, in this order; else each key is looked at.
-        if self.skip_all(b"{\"id\":") {
-            id = Some(self.string()?);
+        if self.skip_all(b"{\"id\":\"") {
+            id = Some(self.inside()?.0);
             if self.skip_all(b",\"timestamp\":") {
                 timestamp = Some(self.whole_number()?);
-                if self.skip_all(b",\"message\":") {
+                if self.skip_all(b",\"message\":\"") {
                     let text;
-                    (text, marks) = self.marked()?;
+                    (text, marks) = self.inside()?;
                     message = Some(text);
                 }
             }
@@ -201,15 +201,20 @@ impl<'a> Reader<'a> {
     }
 
     /// A string, with its marks.
-    #[inline]
     fn marked(&mut self) -> Option<(&'a str, Marks<'a>)> {
         self.skip(b'"')?;
+        self.inside()
+    }
+
+    /// The same, its first quote already read.
+    #[inline]
+    fn inside(&mut self) -> Option<(&'a str, Marks<'a>)> {
         let rest = self.rest()?;
         let plain = scan::plain(rest.as_bytes());
         match rest.as_bytes().get(plain)? {
             b'"' => {
                 self.at += plain + 1;
-                Some((rest.get(..plain)?, Marks::default()))
+                Some((rest.get(..plain)?, Marks::plain_in(rest.as_bytes())))
             }
             b'\\' => self.unescaped(),
             _ => None,

@@ -59,20 +59,43 @@ pub struct LogEvent<'a> {
     pub extracted_fields: Option<&'a RawValue>,
 }
 
-/// The places in a message of what cannot stand for itself inside a JSON string: as the message came,
-/// each had an escape. None are there where nobody noted them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks<'a>(&'a [u32]);
+/// What decoding has seen of a message: what cannot stand for itself inside a JSON string had an escape as
+/// the message came.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks<'a> {
+    places: &'a [u32],
+    plain: Option<&'a [u8]>,
+}
+
+impl fmt::Debug for Marks<'_> {
+    /// Without what came behind the message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = &self.plain.is_some();
+        f.debug_struct("Marks").field("places", &self.places).field("is_plain", is_plain).finish()
+    }
+}
 
 impl<'a> Marks<'a> {
+    /// Of a message that had escapes at these places.
     pub(super) const fn new(places: &'a [u32]) -> Self {
-        Self(places)
+        Self { places, plain: None }
     }
 
-    /// All of them, in order, if there are any.
+    /// Of a message without any, with which this text begins.
+    pub(crate) const fn plain_in(text: &'a [u8]) -> Self {
+        Self { places: &[], plain: Some(text) }
+    }
+
+    /// The places of all escapes, in order, if there are any and somebody noted them.
     #[must_use]
     pub const fn places(self) -> &'a [u32] {
-        self.0
+        self.places
+    }
+
+    /// The message and what came behind it, if it is known that there are no escapes in it.
+    #[must_use]
+    pub const fn plain(self) -> Option<&'a [u8]> {
+        self.plain
     }
 }
 

@@ -65,7 +65,7 @@ impl Auto {
         if let Some(Ok(content)) = promised {
             return Ok(content);
         }
-        if let Some(content) = self.recognise(source, &event.message) {
+        if let Some(content) = self.recognise(source, event) {
             return Ok(content);
         }
         match promised {
@@ -92,13 +92,18 @@ impl Auto {
                 Some(event.map(Box::new).map(Content::CloudTrail))
             }
             Promise::VpcFlow => {
-                Some(self.format.read(source, &event.message).map(Content::VpcFlow))
+                Some(self.format.read(source, (&event.message, event.marks)).map(Content::VpcFlow))
             }
             Promise::Nothing => None,
         }
     }
 
-    fn recognise<'a>(&'a self, source: &Source<'_>, message: &'a str) -> Option<Content<'a>> {
+    fn recognise<'a>(
+        &'a self,
+        source: &Source<'_>,
+        event: &'a LogEvent<'a>,
+    ) -> Option<Content<'a>> {
+        let message = event.message.as_ref();
         if message.trim_start().starts_with('{') {
             let object = Object::read(message).ok()?;
             return Some(match cloudtrail::Event::recognise(object) {
@@ -106,7 +111,7 @@ impl Auto {
                 Err(object) => Content::Json(self.json.log(object, message)),
             });
         }
-        let line = self.format.read(source, message).ok()?;
+        let line = self.format.read(source, (message, event.marks)).ok()?;
         let has = |field, values: &[&str]| line.token(field).is_some_and(|it| values.contains(&it));
         let unmistakable = has("version", &["2"])
             && has("action", &["ACCEPT", "REJECT", "-"])

@@ -17,14 +17,14 @@ pub(super) struct Document<'o> {
 }
 
 impl<'o> Document<'o> {
-    /// Appends the fields that every document has.
+    /// Appends the fields that every document has; `is_plain` says that no byte of the id has to be escaped.
     #[inline]
     pub(super) fn begin(
         out: &'o mut Vec<u8>,
         source: &Source<'_>,
         with_region: bool,
         timestamp: Timestamp,
-        id: &str,
+        (id, is_plain): (&str, bool),
     ) -> Self {
         let head = source.head(with_region);
         // All of it in one go.
@@ -32,7 +32,7 @@ impl<'o> Document<'o> {
         out.extend_from_slice(b"{\"@timestamp\":");
         source.write_time(timestamp, out);
         out.extend_from_slice(b",\"@id\":");
-        writer::string(out, id);
+        writer::string_that(is_plain, out, id);
         out.extend_from_slice(head);
         Self { out, others: Vec::new(), fields_as_text: 0 }
     }
@@ -79,6 +79,11 @@ impl<'o> Document<'o> {
     /// Appends a string.
     pub(super) fn text(&mut self, name: &str, text: &str) {
         writer::string(self.value_of(name), text);
+    }
+
+    /// Appends a string; `is_plain` says that no byte of it has to be escaped.
+    pub(super) fn text_that(&mut self, is_plain: bool, name: &str, text: &str) {
+        writer::string_that(is_plain, self.value_of(name), text);
     }
 
     /// Appends a number.

@@ -284,7 +284,7 @@ mod tests {
     fn document(log: &Log<'_>) -> String {
         let source = source();
         let mut out = Vec::new();
-        let mut document = Document::begin(&mut out, &source, true, Timestamp(0), "1");
+        let mut document = Document::begin(&mut out, &source, true, Timestamp(0), ("1", false));
         log.write(&mut document);
         let written = document.end();
         format!("{written:?} {}", String::from_utf8(out).unwrap())

@@ -98,14 +98,18 @@ impl Parser {
             Self::CloudTrail => {
                 cloudtrail::Event::read(source, event).map(Box::new).map(Content::CloudTrail)
             }
-            Self::VpcFlow(format) => format.read(source, &event.message).map(Content::VpcFlow),
+            Self::VpcFlow(format) => {
+                format.read(source, (&event.message, event.marks)).map(Content::VpcFlow)
+            }
             Self::Json(options) => options.read(source, event).map(Content::Json),
             Self::Plain => Ok(Content::Plain(None)),
             Self::Lambda => Ok(Content::Lambda),
             Self::Auto(auto) => auto.read(source, event),
         };
         let content = read.unwrap_or_else(|error| Content::Plain(Some(error)));
-        Parsed { event, content }
+        let id = event.id.as_bytes();
+        let has_number = (50..=60).contains(&id.len()) && scan::all_digits(id);
+        Parsed { event, content, has_number }
     }
 
     /// The fields that documents of this route may have, for the index template.
@@ -204,6 +208,8 @@ pub struct Written {
 pub struct Parsed<'a> {
     event: &'a LogEvent<'a>,
     content: Content<'a>,
+    /// Whether the event's id is one of CloudWatch Logs' own: digits.
+    has_number: bool,
 }
 
 #[derive(Debug)]
@@ -239,13 +245,12 @@ impl Parsed<'_> {
     /// Logs' id where it is one, else a hash of everything that tells events apart.
     #[must_use]
     pub fn document_id(&self, source: &Source<'_>) -> Cow<'_, str> {
-        let id = self.event.id.as_ref();
         if let Content::CloudTrail(event) = &self.content
             && let Some(guid) = event.guid()
         {
             guid.into()
-        } else if (50..=60).contains(&id.len()) && scan::all_digits(id.as_bytes()) {
-            id.into()
+        } else if self.has_number {
+            self.event.id.as_ref().into()
         } else {
             hash(source, self.event).into()
         }
@@ -265,7 +270,7 @@ impl Parsed<'_> {
     /// Appends the document to `out`: one JSON object on one line, no line end.
     pub fn write(&self, source: &Source<'_>, stamp: Stamp, out: &mut Vec<u8>) -> Written {
         let is_lambda = matches!(self.content, Content::Lambda);
-        let (time, id) = (stamp.timestamp, &self.event.id);
+        let (time, id) = (stamp.timestamp, (self.event.id.as_ref(), self.has_number));
         let mut document = Document::begin(out, source, !is_lambda, time, id);
         if !is_lambda && let Some(extracted) = self.event.extracted_fields {
             document.open_ended("@extracted", extracted);
@@ -296,7 +301,8 @@ impl Parsed<'_> {
                 if let Some(error) = error {
                     document.text("@parse_error", &format!("{}: {error}", error.label()));
                 }
-                document.text("message", &self.event.message);
+                let is_plain = self.event.marks.plain().is_some();
+                document.text_that(is_plain, "message", &self.event.message);
             }
             Content::Lambda => lambda::write(self.event, document),
         }

@@ -6,7 +6,8 @@ use crate::event::Timestamp;
 
 use super::detect::Promise;
 use super::tape;
-use super::writer::{self, Calendar, Fields};
+use super::vpc_flow;
+use super::writer::{self, Calendar};
 
 /// Where a log event comes from: the same for a whole envelope, with what is made of it once.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct Source<'a> {
     head: OnceCell<Head>,
     promise: OnceCell<Promise>,
     calendar: Calendar,
-    spare: RefCell<Option<Box<Fields>>>,
+    flow: RefCell<Option<Box<vpc_flow::Memory>>>,
     tape: RefCell<tape::Memory>,
 }
 
@@ -39,7 +40,7 @@ impl<'a> Source<'a> {
             head: OnceCell::new(),
             promise: OnceCell::new(),
             calendar: Calendar::new(),
-            spare: RefCell::new(None),
+            flow: RefCell::new(None),
             tape: RefCell::new(tape::Memory::new()),
         }
     }
@@ -81,14 +82,14 @@ impl<'a> Source<'a> {
         self.calendar.write(timestamp, out);
     }
 
-    /// Memory for the fields of an event.
-    pub(super) fn spare_fields(&self) -> Box<Fields> {
-        self.spare.take().unwrap_or_default()
+    /// What reading the flow log line before left.
+    pub(super) fn flow_memory(&self) -> Box<vpc_flow::Memory> {
+        self.flow.take().unwrap_or_default()
     }
 
-    /// Keeps it for the next event.
-    pub(super) fn keep_spare(&self, fields: Box<Fields>) {
-        self.spare.replace(Some(fields));
+    /// Keeps it for the next line.
+    pub(super) fn keep_flow_memory(&self, memory: Box<vpc_flow::Memory>) {
+        self.flow.replace(Some(memory));
     }
 
     /// Memory for the tape of an event.

@@ -24,6 +24,24 @@ pub(super) const DEFAULT: [(&str, FieldType); 14] = [
     ("log-status", FieldType::Keyword),
 ];
 
+/// Whether a field tells where a flow was seen, which is the same in all of a log stream.
+pub(super) fn is_of_interface(aws_name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "version",
+        "account-id",
+        "interface-id",
+        "vpc-id",
+        "subnet-id",
+        "instance-id",
+        "region",
+        "az-id",
+        "resource-type",
+        "tgw-id",
+        "tgw-attachment-id",
+    ];
+    NAMES.contains(&aws_name)
+}
+
 /// Every field that came later.
 const LATER: [(&str, FieldType); 58] = [
     // Version 3.

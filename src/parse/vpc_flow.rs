@@ -4,10 +4,13 @@ mod quick;
 
 use std::net::IpAddr;
 
+use crate::decode::Marks;
+
 use super::document::Document;
 use super::schema::{FieldType, Schema};
-use super::writer::Fields;
 use super::{ParseError, Source, structural, vpc_fields};
+
+pub(super) use self::quick::Memory;
 
 /// 9999-12-31T23:59:59Z, the last second that the engines' dates can show.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -89,21 +92,20 @@ impl VpcFormat {
     pub(super) fn read<'a>(
         &'a self,
         source: &Source<'_>,
-        line: &'a str,
+        (line, marks): (&'a str, Marks<'_>),
     ) -> Result<Line<'a>, ParseError> {
-        let fields = self.quick.as_ref().and_then(|quick| {
-            let mut fields = source.spare_fields();
-            let read = quick.read(line, &mut fields);
-            if read.is_some() {
-                return Some(fields);
+        let quickly = self.quick.as_ref().and_then(|quick| {
+            let mut memory = source.flow_memory();
+            if quick.read(line, marks, &mut memory).is_some() {
+                return Some(memory);
             }
-            source.keep_spare(fields);
+            source.keep_flow_memory(memory);
             None
         });
-        if fields.is_none() {
+        if quickly.is_none() {
             self.judge(line)?;
         }
-        Ok(Line { format: self, line, fields })
+        Ok(Line { format: self, line, quickly })
     }
 
     /// The same, token by token.
@@ -202,22 +204,22 @@ pub(super) struct Line<'a> {
     format: &'a VpcFormat,
     line: &'a str,
     /// What it says, if it could be read quickly.
-    fields: Option<Box<Fields>>,
+    quickly: Option<Box<Memory>>,
 }
 
 impl Line<'_> {
     /// Writes every field that is there: `-` means absent, which is neither 0 nor `"-"`.
     pub(super) fn write(&self, document: &mut Document<'_>) {
-        match &self.fields {
-            Some(fields) => document.append(fields),
+        match &self.quickly {
+            Some(memory) => document.append(memory.fields()),
             None => self.write_each(document),
         }
     }
 
     /// Gives its memory to the next line.
     pub(super) fn give_back(self, source: &Source<'_>) {
-        if let Some(fields) = self.fields {
-            source.keep_spare(fields);
+        if let Some(memory) = self.quickly {
+            source.keep_flow_memory(memory);
         }
     }
 
@@ -253,11 +255,15 @@ mod tests {
     use super::*;
 
     fn error(line: &str) -> ParseError {
-        VpcFormat::default().read(&Source::new("1", "g", "s", "r"), line).unwrap_err()
+        VpcFormat::default()
+            .read(&Source::new("1", "g", "s", "r"), (line, Marks::default()))
+            .unwrap_err()
     }
 
     fn fits(line: &str) -> bool {
-        VpcFormat::default().read(&Source::new("1", "g", "s", "r"), line).is_ok()
+        VpcFormat::default()
+            .read(&Source::new("1", "g", "s", "r"), (line, Marks::default()))
+            .is_ok()
     }
 
     #[test]

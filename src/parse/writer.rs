@@ -13,6 +13,18 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// The same; `is_plain` says that no byte of it has to be escaped, so that none is looked at.
+#[inline]
+pub(super) fn string_that(is_plain: bool, out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    if is_plain {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        escaped(out, text);
+    }
+    out.push(b'"');
+}
+
 /// Appends `text` as the inside of a JSON string.
 pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
@@ -186,7 +198,17 @@ pub(super) struct Window<'o> {
     at: usize,
 }
 
-impl Window<'_> {
+impl<'o> Window<'o> {
+    /// Behind the first bytes of it, so many of them.
+    pub(super) const fn behind(at: usize, room: &'o mut [u8]) -> Self {
+        Self { room, at }
+    }
+
+    /// How many bytes stand before what is next.
+    pub(super) const fn written(&self) -> usize {
+        self.at
+    }
+
     /// Appends a field whose value is the first `length` bytes of a chunk, as they are.
     #[inline]
     pub(super) fn field(&mut self, lead: &Lead, chunk: &[u8; CHUNK], length: usize) -> Option<()> {
@@ -200,11 +222,16 @@ impl Window<'_> {
         Some(())
     }
 
-    /// Appends a field whose value is longer than a chunk.
-    pub(super) fn long_field(&mut self, lead: &Lead, value: &[u8]) -> Option<()> {
+    /// Appends a field whose value is longer than a chunk. (It takes the window and gives it back: one
+    /// that is lent to a function has to be in memory, for all the fields that are not so long.)
+    #[cold]
+    pub(super) fn long_field(mut self, lead: &Lead, value: &[u8]) -> Option<Self> {
         self.lead(lead)?;
         self.bytes(value)?;
-        if lead.is_text { self.bytes(b"\"") } else { Some(()) }
+        if lead.is_text {
+            self.bytes(b"\"")?;
+        }
+        Some(self)
     }
 
     /// Appends what stands before a value, or is a field with its value.
@@ -216,8 +243,7 @@ impl Window<'_> {
     }
 
     /// Appends `bytes`.
-    #[inline]
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
+    fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
         self.room.get_mut(self.at..)?.get_mut(..bytes.len())?.copy_from_slice(bytes);
         self.at += bytes.len();
         Some(())
@@ -232,20 +258,18 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Takes what `write` writes, at most so many bytes, in place of what was there.
+    /// Room for at least so many bytes, in which is what was written before.
     #[inline]
-    pub(super) fn write(
-        &mut self,
-        most: usize,
-        write: impl FnOnce(&mut Window<'_>) -> Option<()>,
-    ) -> Option<()> {
+    pub(super) fn room(&mut self, most: usize) -> &mut [u8] {
         if self.room.len() < most {
             self.room.resize(most.next_power_of_two(), 0);
         }
-        let mut window = Window { room: &mut self.room, at: 0 };
-        write(&mut window)?;
-        self.length = window.at;
-        Some(())
+        &mut self.room
+    }
+
+    /// So many bytes have been written, what was kept among them.
+    pub(super) const fn end(&mut self, written: usize) {
+        self.length = written;
     }
 
     /// What was written: members of an object, each after a comma.

@@ -177,7 +177,7 @@ mod tests {
         let event = Event::of(fields, true);
         let source = Source::new("1", "g", "s", "r");
         let mut out = Vec::new();
-        let mut document = Document::begin(&mut out, &source, true, Timestamp(0), "1");
+        let mut document = Document::begin(&mut out, &source, true, Timestamp(0), ("1", false));
         event.write(&mut document);
         let written = document.end();
         format!(
