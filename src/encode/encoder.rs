@@ -178,8 +178,10 @@ impl Encoder {
         // One that is put off may be given back, and is then as if it had never been read.
         let is_put_off = parked.is_some_and(|(_, event)| event == 0);
         if !is_put_off && !std::mem::replace(&mut work.counted, true) {
-            self.bench.tally.rare.records_read += 1;
-            self.bench.tally.rare.records_control += u64::from(decoded.control_messages);
+            self.bench.tally.record();
+            if decoded.control_messages > 0 {
+                self.bench.tally.rare().records_control += u64::from(decoded.control_messages);
+            }
         }
         Ok(parked.map_or(Pass::Done, |(place, event)| Pass::Park(place, event)))
     }
@@ -313,14 +315,12 @@ impl Bench {
             self.tally.detected(route, parsed.kind());
         }
         if let Some(error) = parsed.parse_error() {
-            *self.tally.rare.parse_errors.entry((route, error.label())).or_default() += 1;
+            *self.tally.rare().parse_errors.entry((route, error.label())).or_default() += 1;
         }
         if placed == Placed::Undated {
-            *self.tally.rare.undated.entry(route).or_default() += 1;
+            *self.tally.rare().undated.entry(route).or_default() += 1;
         }
-        if as_text > 0 {
-            *self.tally.rare.fields_as_text.entry(route).or_default() += u64::from(as_text);
-        }
+        self.tally.as_text(route, as_text);
     }
 
     /// Makes sure that the destination has an open body with `need` bytes left, or an empty one.
@@ -421,9 +421,10 @@ impl Bench {
             self.letters_again = self.shared.clock.now().after(LETTER_RETRY);
             return Pass::Park(Place::Letters, work.next_event);
         }
-        let rare = &mut self.tally.rare;
-        rare.records_read += u64::from(!std::mem::replace(&mut work.counted, true));
-        *rare.records_undecodable.entry(why.label()).or_default() += 1;
+        if !std::mem::replace(&mut work.counted, true) {
+            self.tally.record();
+        }
+        *self.tally.rare().records_undecodable.entry(why.label()).or_default() += 1;
         Pass::Done
     }
 

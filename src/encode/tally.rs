@@ -1,5 +1,7 @@
 //! Counts of one thread between two bookings, in flat tables: an event costs a few additions.
 
+use std::collections::BTreeMap;
+
 use crate::event::{DestinationId, RouteId};
 use crate::fate::FilterReason;
 use crate::parse::Kind;
@@ -8,65 +10,94 @@ use crate::telemetry::ledger::{Accounts, Book, Ledger};
 /// What a thread has counted and not booked yet.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// Rare counts go here at once.
-    pub(super) rare: Accounts,
+    /// Rare counts, if there are any.
+    rare: Option<Box<Accounts>>,
+    records: u64,
     read: u64,
-    filtered: Vec<u64>,
-    matched: Vec<u64>,
-    /// A column for each kind, in the order of `Kind::DETECTED`.
-    detected: Vec<[u64; 4]>,
+    routes: Vec<OfRoute>,
     routed: Vec<u64>,
     book: Book,
+}
+
+/// The counts of one route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct OfRoute {
+    filtered: u64,
+    matched: u64,
+    fields_as_text: u64,
+    /// For each kind, in the order of `Kind::DETECTED`.
+    detected: [u64; 4],
 }
 
 impl Tally {
     pub(super) fn new(routes: usize, destinations: usize, book: Book) -> Self {
         Self {
-            rare: Accounts::default(),
+            rare: None,
+            records: 0,
             read: 0,
-            filtered: vec![0; routes],
-            matched: vec![0; routes],
-            detected: vec![[0; 4]; routes],
+            routes: vec![OfRoute::default(); routes],
             routed: vec![0; destinations],
             book,
         }
     }
 
+    /// A record was read.
+    pub(super) fn record(&mut self) {
+        self.records += 1;
+    }
+
+    /// Where rare counts go at once.
+    pub(super) fn rare(&mut self) -> &mut Accounts {
+        self.rare.get_or_insert_default()
+    }
+
     pub(super) fn discarded(&mut self, route: RouteId, events: u64) {
         self.read += events;
-        add(&mut self.filtered, route.0, events);
+        self.of(route, |counts| counts.filtered += events);
     }
 
     pub(super) fn matched(&mut self, route: RouteId, to: &[DestinationId]) {
         self.read += 1;
-        add(&mut self.matched, route.0, 1);
-        to.iter().for_each(|destination| add(&mut self.routed, destination.0, 1));
+        self.of(route, |counts| counts.matched += 1);
+        for destination in to {
+            if let Some(events) = self.routed.get_mut(usize::from(destination.0)) {
+                *events += 1;
+            }
+        }
     }
 
     pub(super) fn detected(&mut self, route: RouteId, kind: Kind) {
-        let column = match kind {
-            Kind::CloudTrail => 0,
-            Kind::VpcFlow => 1,
-            Kind::Json => 2,
-            Kind::Plain => 3,
-            // Never found out, only asked for.
-            Kind::Lambda => return,
-        };
-        if let Some(row) = self.detected.get_mut(usize::from(route.0)) {
-            add(row, column, 1);
+        // `lambda` is never found out, only asked for.
+        let column = Kind::DETECTED.iter().position(|detected| *detected == kind);
+        self.of(route, |counts| {
+            if let Some(events) = column.and_then(|column| counts.detected.get_mut(column)) {
+                *events += 1;
+            }
+        });
+    }
+
+    pub(super) fn as_text(&mut self, route: RouteId, fields: u32) {
+        self.of(route, |counts| counts.fields_as_text += u64::from(fields));
+    }
+
+    fn of(&mut self, route: RouteId, count: impl FnOnce(&mut OfRoute)) {
+        if let Some(counts) = self.routes.get_mut(usize::from(route.0)) {
+            count(counts);
         }
     }
 
     /// Books all of it under one lock.
     pub(super) fn book(&mut self, ledger: &Ledger) {
-        let rare = std::mem::take(&mut self.rare);
-        if self.read == 0 && rare == Accounts::default() {
+        let rare = self.rare.take();
+        if self.read == 0 && self.records == 0 && rare.is_none() {
             return;
         }
         // Straight into the ledger: accounts of our own would be made and dropped for each record.
         ledger.book(|all| match self.book {
             Book::Live => {
-                all.add(&rare);
+                if let Some(rare) = &rare {
+                    all.add(rare);
+                }
                 self.add_to(all);
             }
             // They were read, matched and routed before.
@@ -80,34 +111,29 @@ impl Tally {
 
     /// Moves the counts of the tables.
     fn add_to(&mut self, accounts: &mut Accounts) {
+        accounts.records_read += std::mem::take(&mut self.records);
         accounts.events_read += std::mem::take(&mut self.read);
-        for (route, events) in drain(&mut self.filtered) {
-            *accounts.filtered.entry((RouteId(route), FilterReason::Discard)).or_default() +=
-                events;
+        for (events, destination) in self.routed.iter_mut().zip(0..) {
+            add(&mut accounts.routed, DestinationId(destination), std::mem::take(events));
         }
-        for (route, events) in drain(&mut self.matched) {
-            *accounts.matched.entry(RouteId(route)).or_default() += events;
-        }
-        for (destination, events) in drain(&mut self.routed) {
-            *accounts.routed.entry(DestinationId(destination)).or_default() += events;
-        }
-        for (route, row) in (0..u16::MAX).zip(&mut self.detected) {
-            for (kind, events) in Kind::DETECTED.iter().zip(row).filter(|(_, events)| **events > 0)
-            {
-                let detected = accounts.detected.entry((RouteId(route), kind.as_str()));
-                *detected.or_default() += std::mem::take(events);
+        for (counts, route) in self.routes.iter_mut().zip((0..).map(RouteId)) {
+            // A record is nearly always of one route.
+            if *counts == OfRoute::default() {
+                continue;
+            }
+            let OfRoute { filtered, matched, fields_as_text, detected } = std::mem::take(counts);
+            add(&mut accounts.filtered, (route, FilterReason::Discard), filtered);
+            add(&mut accounts.matched, route, matched);
+            add(&mut accounts.fields_as_text, route, fields_as_text);
+            for (kind, events) in Kind::DETECTED.iter().zip(detected) {
+                add(&mut accounts.detected, (route, kind.as_str()), events);
             }
         }
     }
 }
 
-fn add(row: &mut [u64], column: u16, events: u64) {
-    if let Some(count) = row.get_mut(usize::from(column)) {
-        *count += events;
+fn add<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, events: u64) {
+    if events > 0 {
+        *counts.entry(key).or_default() += events;
     }
-}
-
-fn drain(row: &mut [u64]) -> impl Iterator<Item = (u16, u64)> {
-    let counts = (0..u16::MAX).zip(row.iter_mut().map(std::mem::take));
-    counts.filter(|(_, events)| *events > 0)
 }
