@@ -148,9 +148,15 @@ impl ShardAcks {
         self.change(|tracker| (tracker.open(at), None))
     }
 
-    /// Notes that every event of the record has a fate.
-    pub fn settle(&self, slot: Slot, user_record: Option<u32>) {
-        self.change(|tracker| ((), tracker.settle(slot, user_record)));
+    /// Notes that every event of these records has a fate; with each, its last user record where it
+    /// is a KPL aggregate. Who follows the progress hears of all of them at once.
+    pub fn settle(&self, records: impl IntoIterator<Item = (Slot, Option<u32>)>) {
+        self.change(|tracker| {
+            let grown = records.into_iter().fold(None, |grown, (slot, user_record)| {
+                tracker.settle(slot, user_record).or(grown)
+            });
+            ((), grown)
+        });
     }
 
     /// Notes that events are about to be taken out of the record. False where it was given back.
@@ -246,8 +252,7 @@ mod tests {
         acks.put_off(slots[3]);
         assert_eq!((progress().open, progress().given_back), (2, 3));
         assert!(acks.is_given_back(slots[2]) && !acks.is_given_back(slots[1]));
-        acks.settle(slots[1], None);
-        acks.settle(slots[0], None);
+        acks.settle([(slots[1], None), (slots[0], None)]);
         assert_eq!(progress(), Progress { settled: Some(settled(1)), open: 0, given_back: 3 });
         // A page that was on its way.
         let late = acks.open(at(5));
@@ -261,13 +266,14 @@ mod tests {
         fn the_checkpoint_is_the_contiguous_settled_prefix(
             order in Just((0..40usize).collect::<Vec<_>>()).prop_shuffle(),
             upto in 0..40usize,
+            at_once in 1..5usize,
         ) {
             let acks = ShardAcks::default();
             let slots: Vec<_> = (0..40).map(|n| acks.open(at(n))).collect();
             let mut done = [false; 40];
-            for n in order.into_iter().take(upto) {
-                acks.settle(slots[n], None);
-                done[n] = true;
+            for together in order[..upto].chunks(at_once) {
+                acks.settle(together.iter().map(|n| (slots[*n], None)));
+                together.iter().for_each(|n| done[*n] = true);
                 let prefix = done.iter().take_while(|done| **done).count();
                 let seen = acks.progress().borrow().clone();
                 prop_assert_eq!(seen.settled, prefix.checked_sub(1).map(settled));

@@ -284,7 +284,7 @@ impl Batch {
 
     fn settle(&mut self) {
         self.items.clear();
-        std::mem::take(&mut self.records).into_iter().for_each(AckToken::settle);
+        AckToken::settle_all(std::mem::take(&mut self.records));
     }
 }
 

@@ -76,14 +76,10 @@ impl Record {
         AckToken { record: Arc::new(record), owed: 1 }
     }
 
-    fn settle(&self, fates: u64) {
+    /// Takes `fates` off what it owes. True with the last of them: then it is settled.
+    fn pay(&self, fates: u64) -> bool {
         // Release/acquire: whoever settles last sees all that the others did before.
-        if self.owed.fetch_sub(fates, Ordering::AcqRel) == fates {
-            match &self.origin {
-                Origin::Shard(acks, slot, _) => acks.settle(*slot, self.user_record.get().copied()),
-                Origin::Letter(ticket) => ticket.settle(),
-            }
-        }
+        fates > 0 && self.owed.fetch_sub(fates, Ordering::AcqRel) == fates
     }
 
     /// Says, until the result is dropped, that it waits for a destination: its shard reads less then.
@@ -127,6 +123,9 @@ impl Record {
         }
     }
 }
+
+/// What a shard is told of a record: its slot, and its last user record where it is an aggregate.
+type SettledSlot = (Slot, Option<u32>);
 
 /// A share of the fates that a record owes.
 ///
@@ -199,9 +198,27 @@ impl AckToken {
 
     /// Every event of this share has a fate.
     pub fn settle(self) {
-        if self.owed > 0 {
-            self.record.settle(self.owed);
+        Self::settle_all([self]);
+    }
+
+    /// Every event of these shares has a fate. Each shard is told once, of all its records.
+    pub fn settle_all(shares: impl AsRef<[Self]>) {
+        let mut shards: Vec<(&Arc<ShardAcks>, Vec<SettledSlot>)> = Vec::new();
+        let settled = shares.as_ref().iter().filter(|share| share.record.pay(share.owed));
+        for record in settled.map(Self::record) {
+            match &record.origin {
+                Origin::Letter(ticket) => ticket.settle(),
+                Origin::Shard(acks, slot, _) => {
+                    let one = (*slot, record.user_record.get().copied());
+                    // A body has records of a few shards.
+                    match shards.iter_mut().find(|(of, _)| Arc::ptr_eq(of, acks)) {
+                        Some((_, slots)) => slots.push(one),
+                        None => shards.push((acks, vec![one])),
+                    }
+                }
+            }
         }
+        shards.into_iter().for_each(|(acks, slots)| acks.settle(slots));
     }
 }
 
@@ -236,6 +253,34 @@ pub(crate) mod tests {
         one.settle();
         let settled = acks.progress().borrow().settled.clone();
         assert_eq!(settled.unwrap().number, SequenceNumber::new("7"));
+    }
+
+    #[test]
+    fn each_shard_is_told_once_of_all_its_records_in_a_body() {
+        let shards = [Arc::new(ShardAcks::default()), Arc::new(ShardAcks::default())];
+        let mut told = shards.each_ref().map(|acks| acks.progress());
+        let tokens: Vec<_> = (0..6)
+            .map(|number| {
+                let mut own = record(&shards[number % 2], number as u32, b"");
+                let in_body = own.split(1);
+                // The last of each shard owes one more.
+                if number >= 4 {
+                    own.grow(1);
+                }
+                (own, in_body)
+            })
+            .collect();
+        let (others, in_body): (Vec<_>, Vec<_>) = tokens.into_iter().unzip();
+        told.iter_mut().for_each(|progress| progress.mark_unchanged());
+        AckToken::settle_all(in_body);
+        for (progress, last) in told.iter_mut().zip(["2", "3"]) {
+            assert!(progress.has_changed().unwrap());
+            let progress = progress.borrow_and_update();
+            assert_eq!(progress.open, 1);
+            assert_eq!(progress.settled.as_ref().unwrap().number, SequenceNumber::new(last));
+        }
+        AckToken::settle_all(others);
+        assert!(shards.iter().all(|acks| acks.progress().borrow().open == 0));
     }
 
     #[test]
