@@ -16,7 +16,7 @@ use crate::dead_letter::Letter;
 use crate::decode::{self, Envelope, LogEvent, Undecodable};
 use crate::event::{DestinationId, Moment, RouteId};
 use crate::fate::KeptReason;
-use crate::parse::{Parsed, Parser, Source, Stamp};
+use crate::parse::{self, Parsed, Parser, Source, Stamp};
 use crate::record::{AckToken, LetterPayload};
 use crate::route::{Choice, IndexTemplate, Placed, Way};
 use crate::telemetry::chain::Chain;
@@ -46,6 +46,7 @@ struct Bench {
     open: Vec<Option<BatchBuilder>>,
     tally: Tally,
     choices: Choices,
+    memory: parse::Memory,
     letters_again: Moment,
 }
 
@@ -64,6 +65,7 @@ impl Encoder {
             open: (0..destinations).map(|_| None).collect(),
             tally: Tally::new(routes, destinations, shared.book),
             choices: Choices::new(routes),
+            memory: parse::Memory::default(),
             letters_again: Moment::default(),
             shared,
         };
@@ -221,28 +223,41 @@ impl Bench {
         first: u32,
     ) -> Option<(Place, u32)> {
         let skip = work.next_event.saturating_sub(first) as usize;
-        let left = envelope.log_events.len().saturating_sub(skip);
-        if left == 0 {
-            return None;
-        }
+        let events = envelope.log_events.get(skip..).filter(|events| !events.is_empty())?;
+        let first = first.max(work.next_event);
+        let Envelope { owner, log_group, log_stream, .. } = envelope;
+        let source = Source::new(owner, log_group, log_stream, &work.ack.record().place.region);
+        let source = source.with_memory(std::mem::take(&mut self.memory));
+        let parked = self.events(work, &source, events, first);
+        self.memory = source.into_memory();
+        parked
+    }
+
+    /// Reads events of one source, the first of which has the ordinal `first`; returns what
+    /// `envelope` does.
+    fn events(
+        &mut self,
+        work: &Work,
+        source: &Source<'_>,
+        events: &[LogEvent<'_>],
+        first: u32,
+    ) -> Option<(Place, u32)> {
         let shared = Arc::clone(&self.shared);
         let record = work.ack.record();
-        let Envelope { owner, log_group, log_stream, .. } = envelope;
-        let source = Source::new(owner, log_group, log_stream, &record.place.region);
-        let choice = self.choices.routes(&shared.routes, &record.place.stream, &source);
+        let choice = self.choices.routes(&shared.routes, &record.place.stream, source);
         if let Choice::Envelope(route) = choice
             && let Way::Discard = shared.routes.get(route)?.way
         {
-            self.tally.discarded(route, left as u64);
+            self.tally.discarded(route, events.len() as u64);
             return None;
         }
         let only = record.ticket().and_then(|ticket| ticket.to.as_ref()).map(from_ref);
-        for (ordinal, event) in (first..).zip(&envelope.log_events).skip(skip) {
-            let (route, read) = shared.routes.route(choice, &source, event);
+        for (ordinal, event) in (first..).zip(events) {
+            let (route, read) = shared.routes.route(choice, source, event);
             match &shared.routes.get(route)?.way {
                 Way::Discard => self.tally.discarded(route, 1),
                 Way::Send { parser, to, index } => {
-                    let at = At { ack: &work.ack, source: &source, event, ordinal, route };
+                    let at = At { ack: &work.ack, source, event, ordinal, route };
                     let way = (parser, index, only.unwrap_or(to));
                     if let Err(full) = self.event(at, read, way) {
                         return Some((Place::Destination(full), ordinal));

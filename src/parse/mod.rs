@@ -38,7 +38,7 @@ use self::document::Document;
 pub use self::detect::Auto;
 pub use self::json::{JsonOptions, LiftError};
 pub use self::schema::{Field, FieldType, Schema};
-pub use self::source::Source;
+pub use self::source::{Memory, Source};
 pub use self::vpc_flow::{FormatError, VpcFormat};
 
 /// What a document was made as.
@@ -282,7 +282,7 @@ impl Parsed<'_> {
         document.end()
     }
 
-    /// Gives what memory it has to the next event of its source.
+    /// Gives what memory it has to the next event.
     pub fn give_back(self, source: &Source<'_>) {
         match self.content {
             Content::CloudTrail(event) => event.give_back(source),

@@ -18,9 +18,28 @@ pub struct Source<'a> {
     region: &'a str,
     head: OnceCell<Head>,
     promise: OnceCell<Promise>,
+    memory: Memory,
+}
+
+/// What is reused from event to event, whatever their source.
+#[derive(Debug)]
+pub struct Memory {
     calendar: Calendar,
     flow: RefCell<Option<Box<vpc_flow::Memory>>>,
     tape: RefCell<tape::Memory>,
+}
+
+impl Memory {
+    const fn new() -> Self {
+        let tape = RefCell::new(tape::Memory::new());
+        Self { calendar: Calendar::new(), flow: RefCell::new(None), tape }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<'a> Source<'a> {
@@ -39,10 +58,21 @@ impl<'a> Source<'a> {
             region,
             head: OnceCell::new(),
             promise: OnceCell::new(),
-            calendar: Calendar::new(),
-            flow: RefCell::new(None),
-            tape: RefCell::new(tape::Memory::new()),
+            memory: Memory::new(),
         }
+    }
+
+    /// The same, with what the source before has left.
+    #[must_use]
+    pub fn with_memory(self, memory: Memory) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// What it leaves to the next source.
+    #[must_use]
+    pub fn into_memory(mut self) -> Memory {
+        self.memory.tape.get_mut().forget_large();
+        self.memory
     }
 
     /// The AWS account that owns the log group.
@@ -79,22 +109,22 @@ impl<'a> Source<'a> {
     /// Appends a timestamp as a JSON string.
     #[inline]
     pub(super) fn write_time(&self, timestamp: Timestamp, out: &mut Vec<u8>) {
-        self.calendar.write(timestamp, out);
+        self.memory.calendar.write(timestamp, out);
     }
 
     /// What reading the flow log line before left.
     pub(super) fn flow_memory(&self) -> Box<vpc_flow::Memory> {
-        self.flow.take().unwrap_or_default()
+        self.memory.flow.take().unwrap_or_default()
     }
 
     /// Keeps it for the next line.
     pub(super) fn keep_flow_memory(&self, memory: Box<vpc_flow::Memory>) {
-        self.flow.replace(Some(memory));
+        self.memory.flow.replace(Some(memory));
     }
 
     /// Memory for the tape of an event.
     pub(super) fn tape_memory(&self) -> RefMut<'_, tape::Memory> {
-        self.tape.borrow_mut()
+        self.memory.tape.borrow_mut()
     }
 
     /// What the log group's name promises.
@@ -112,15 +142,16 @@ struct Head {
 impl Head {
     fn of(source: &Source<'_>) -> Self {
         let mut fields = Vec::with_capacity(256);
-        let mut text = |name, text| {
-            writer::name(&mut fields, name);
+        // Not by `writer::name`: our own names have nothing to escape.
+        let mut text = |lead: &[u8], text| {
+            fields.extend_from_slice(lead);
             writer::string(&mut fields, text);
             fields.len()
         };
-        text("@owner", source.owner);
-        text("@log_group", source.log_group);
-        let without_region = text("@log_stream", source.log_stream);
-        text("@aws.region", source.region);
+        text(b",\"@owner\":", source.owner);
+        text(b",\"@log_group\":", source.log_group);
+        let without_region = text(b",\"@log_stream\":", source.log_stream);
+        text(b",\"@aws.region\":", source.region);
         Self { fields, without_region }
     }
 }

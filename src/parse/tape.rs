@@ -17,6 +17,9 @@ use crate::scan;
 /// marks eight times again, which no memory budget knows of.
 const MAX_TEXT: usize = 256 << 10;
 
+/// What is kept between records, in bytes: nearly all texts need less.
+const MOST_KEPT: usize = 256 << 10;
+
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
@@ -60,6 +63,15 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) const fn new() -> Self {
         Self { nodes: Vec::new(), marks: Vec::new() }
+    }
+
+    /// Forgets what a large text has left behind.
+    pub(super) fn forget_large(&mut self) {
+        let nodes = self.nodes.capacity() * size_of::<Node>();
+        let marks = self.marks.capacity() * size_of::<u32>();
+        if nodes + marks > MOST_KEPT {
+            *self = Self::new();
+        }
     }
 }
 
