@@ -7,8 +7,6 @@ mod conditions;
 mod index;
 mod legal;
 
-use std::fmt::Write as _;
-
 use crate::decode::LogEvent;
 use crate::event::{DestinationId, RouteId, RouteName, StreamName};
 use crate::parse::{Auto, Kind, Parsed, Parser, Source};
@@ -139,7 +137,7 @@ impl RouteTable {
 
     /// Writes all that the choice for an envelope depends on: where two have the same key, they have
     /// the same choice. What no route asks for is left out, so that the keys are few.
-    pub fn key(&self, stream: &StreamName, source: &Source<'_>, key: &mut String) {
+    pub fn key(&self, stream: &StreamName, source: &Source<'_>, key: &mut Vec<u8>) {
         let facts = [
             (self.asks.stream, stream.as_str()),
             (self.asks.account, source.owner()),
@@ -149,7 +147,8 @@ impl RouteTable {
         key.clear();
         for (_, fact) in facts.iter().filter(|(is_asked, _)| *is_asked) {
             // Its length tells where it ends, whatever is in it.
-            _ = write!(key, "{}:{fact}", fact.len());
+            key.extend_from_slice(&fact.len().to_ne_bytes());
+            key.extend_from_slice(fact.as_bytes());
         }
     }
 

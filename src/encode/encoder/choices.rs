@@ -19,10 +19,10 @@ const ENTRY: usize = 64;
 /// The choices of one thread.
 #[derive(Debug)]
 pub(super) struct Choices {
-    routes: HashMap<String, Choice>,
+    routes: HashMap<Vec<u8>, Choice>,
     /// What `routes` takes, in bytes.
     size: usize,
-    key: String,
+    key: Vec<u8>,
     /// The index name used last, by route.
     indices: Vec<Option<Named>>,
     /// How many envelopes were begun.
@@ -41,7 +41,7 @@ struct Named {
 
 impl Choices {
     pub(super) fn new(routes: usize) -> Self {
-        let (known, key) = (HashMap::new(), String::new());
+        let (known, key) = (HashMap::new(), Vec::new());
         Self { routes: known, size: 0, key, indices: vec![None; routes], envelope: 0 }
     }
 
