@@ -139,6 +139,8 @@ impl Undecodable {
 #[derive(Default)]
 pub struct Buffers {
     inflater: Inflater,
+    /// Where in it each user record ends, or the whole record.
+    ends: Vec<usize>,
     /// Text that had escapes, without them.
     unescaped: Vec<u8>,
     /// The places in it of what had them.
@@ -178,10 +180,10 @@ pub fn decode<'a>(
     cap: usize,
     buffers: &'a mut Buffers,
 ) -> Result<Decoded<'a>, Undecodable> {
-    let Buffers { inflater, unescaped, marks } = buffers;
+    let Buffers { inflater, ends, unescaped, marks } = buffers;
     let parts = user_records(payload);
     let mut room = Room::new(inflater, cap);
-    let mut ends = Vec::new();
+    ends.clear();
     match &parts {
         None => ends.push(room.append(payload)?),
         Some(parts) => {
@@ -199,9 +201,9 @@ pub fn decode<'a>(
     }
     let mut decoded = Decoded::default();
     let (mut spare, mut begin) = (Spare { text: unescaped, marks }, 0);
-    for (number, end) in ends.into_iter().enumerate() {
-        let part = inflater.bytes.get(begin..end).unwrap_or_default();
-        begin = end;
+    for (number, end) in ends.iter().enumerate() {
+        let part = inflater.bytes.get(begin..*end).unwrap_or_default();
+        begin = *end;
         decoded.user_records = parts.as_ref().and_then(|_| u32::try_from(number).ok());
         let read = read(part, &mut spare, &mut decoded);
         let of_part = |why: Undecodable| match parts {

@@ -16,6 +16,13 @@ use crate::scan;
 use super::subscription::{Decoded, Envelope, LogEvent, Marks};
 use super::unescape::unescape;
 
+/// What a small event has in an envelope: a line of a flow log.
+const BYTES_OF_EVENT: usize = 256;
+
+/// Room for no more is made before they are read: what is larger than 128 KiB, malloc takes from the
+/// system and gives back each time.
+const MOST_EVENTS: usize = 1024;
+
 /// Room for what has escapes.
 #[derive(Debug, Default)]
 pub(super) struct Spare<'a> {
@@ -63,7 +70,22 @@ impl<'a> Reader<'a> {
     fn envelope(&mut self, user_record: Option<u32>, decoded: &mut Decoded<'a>) -> Option<()> {
         let (mut kind, mut owner, mut log_group, mut log_stream) = (None, None, None, None);
         let mut log_events = None;
-        self.skip(b'{')?;
+        // As in an event: what comes first in this order is not looked for.
+        if self.skip_all(b"{\"messageType\":\"DATA_MESSAGE\",\"owner\":") {
+            (kind, owner) = (Some("DATA_MESSAGE"), Some(self.string()?));
+            if self.skip_all(b",\"logGroup\":") {
+                log_group = Some(self.string()?);
+                if self.skip_all(b",\"logStream\":") {
+                    log_stream = Some(self.string()?);
+                }
+            }
+            // More must follow: the events.
+            if self.next_or_end(b'}')? {
+                return None;
+            }
+        } else {
+            self.skip(b'{')?;
+        }
         self.members(|reader, key| match key {
             "messageType" => once(&mut kind, reader.string()?),
             "owner" => once(&mut owner, reader.string()?),
@@ -71,7 +93,7 @@ impl<'a> Reader<'a> {
             "logStream" => once(&mut log_stream, reader.string()?),
             "subscriptionFilters" => reader.elements(|reader| reader.string().map(drop)),
             "logEvents" => {
-                let mut events = Vec::new();
+                let mut events = Vec::with_capacity(reader.events_to_come());
                 reader.elements(|reader| {
                     events.push(reader.log_event()?);
                     Some(())
@@ -93,6 +115,11 @@ impl<'a> Reader<'a> {
             _ => return None,
         }
         Some(())
+    }
+
+    /// As many events as the rest of the text may have, so that room for them need not grow.
+    fn events_to_come(&self) -> usize {
+        ((self.text.len() - self.at) / BYTES_OF_EVENT).min(MOST_EVENTS)
     }
 
     fn log_event(&mut self) -> Option<LogEvent<'a>> {
