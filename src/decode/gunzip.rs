@@ -11,6 +11,7 @@ use libdeflater::Decompressor;
 use memchr::memmem::Finder;
 
 use super::Undecodable;
+use super::unescape::WINDOW;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -116,7 +117,7 @@ impl Room<'_> {
             let (filled, cap) = (self.inflater.filled, self.cap);
             if filled == self.inflater.bytes.len() {
                 // Doubled, yet never beyond the cap and one step.
-                let largest = cap.saturating_add(STEP);
+                let largest = cap.saturating_add(STEP - WINDOW);
                 self.room(filled.max(STEP).min(largest.saturating_sub(filled)).max(1));
             }
             // There is room, so that 0 can only mean the end of the member.
@@ -132,14 +133,14 @@ impl Room<'_> {
         }
     }
 
-    /// So many bytes behind those that are filled. Reserved exactly, because `Vec` left to itself
-    /// would take up to twice the cap.
+    /// So many bytes behind those that are filled, and a window behind them that text may be read
+    /// through. Reserved exactly, because `Vec` left to itself would take up to twice the cap.
     fn room(&mut self, size: usize) -> &mut [u8] {
         let bytes = &mut self.inflater.bytes;
         let end = self.inflater.filled + size;
-        if bytes.len() < end {
-            bytes.reserve_exact(end - bytes.len());
-            bytes.resize(end, 0);
+        if bytes.len() < end + WINDOW {
+            bytes.reserve_exact(end + WINDOW - bytes.len());
+            bytes.resize(end + WINDOW, 0);
         }
         bytes.get_mut(self.inflater.filled..end).unwrap_or_default()
     }

@@ -11,6 +11,7 @@ mod unescape;
 
 use self::gunzip::{Inflater, Room};
 use self::quick::Spare;
+use self::unescape::WINDOW;
 
 pub use self::aggregate::user_records;
 pub(crate) use self::subscription::{ByName, Text};
@@ -192,10 +193,10 @@ pub fn decode<'a>(
             }
         }
     }
-    if unescaped.len() < inflater.filled {
+    if unescaped.len() < inflater.filled + WINDOW {
         // Zeroed by the system page by page, as it is used: text without escapes needs none of it.
         *unescaped = Vec::new();
-        *unescaped = vec![0; inflater.filled];
+        *unescaped = vec![0; inflater.filled + WINDOW];
         *marks = Vec::new();
         *marks = vec![0; inflater.filled / BYTES_OF_MARK];
     }
@@ -203,9 +204,10 @@ pub fn decode<'a>(
     let (mut spare, mut begin) = (Spare { text: unescaped, marks }, 0);
     for (number, end) in ends.iter().enumerate() {
         let part = inflater.bytes.get(begin..*end).unwrap_or_default();
+        let window = inflater.bytes.get(begin..*end + WINDOW).unwrap_or(part);
         begin = *end;
         decoded.user_records = parts.as_ref().and_then(|_| u32::try_from(number).ok());
-        let read = read(part, &mut spare, &mut decoded);
+        let read = read((part, window), &mut spare, &mut decoded);
         let of_part = |why: Undecodable| match parts {
             Some(_) => why.of_user_record(number),
             None => why,
@@ -215,14 +217,15 @@ pub fn decode<'a>(
     Ok(decoded)
 }
 
+/// Reads a user record, or the whole one, which may have a window of anything behind it.
 fn read<'a>(
-    part: &'a [u8],
+    (part, window): (&'a [u8], &'a [u8]),
     spare: &mut Spare<'a>,
     decoded: &mut Decoded<'a>,
 ) -> Result<(), Undecodable> {
     let text = text(part)?;
     let user_record = decoded.user_records;
-    match quick::read(text, spare, user_record, decoded) {
+    match quick::read((text, window), spare, user_record, decoded) {
         Some(()) => Ok(()),
         None => subscription::read(text, user_record, decoded),
     }

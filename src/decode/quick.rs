@@ -32,15 +32,16 @@ pub(super) struct Spare<'a> {
     pub(super) marks: &'a mut [u32],
 }
 
-/// Appends every envelope in `text`, or nothing. Text with escapes goes to `spare`.
+/// Appends every envelope in `text`, or nothing. Text with escapes goes to `spare`. `window` is the
+/// same bytes, and perhaps others behind them: who reads into these has read no envelope.
 pub(super) fn read<'a>(
-    text: &'a str,
+    (text, window): (&'a str, &'a [u8]),
     spare: &mut Spare<'a>,
     user_record: Option<u32>,
     decoded: &mut Decoded<'a>,
 ) -> Option<()> {
     let (envelopes, control_messages) = (decoded.envelopes.len(), decoded.control_messages);
-    let mut reader = Reader { text, at: 0, spare: std::mem::take(spare) };
+    let mut reader = Reader { text, window, at: 0, spare: std::mem::take(spare) };
     let read = reader.envelopes(user_record, decoded);
     *spare = reader.spare;
     if read.is_none() {
@@ -52,6 +53,7 @@ pub(super) fn read<'a>(
 
 struct Reader<'a> {
     text: &'a str,
+    window: &'a [u8],
     at: usize,
     spare: Spare<'a>,
 }
@@ -251,7 +253,8 @@ impl<'a> Reader<'a> {
     /// The rest of a string that has escapes, the first byte of it not yet read.
     fn unescaped(&mut self) -> Option<(&'a str, Marks<'a>)> {
         let Spare { text, marks } = std::mem::take(&mut self.spare);
-        let bytes = self.rest()?.as_bytes();
+        // Where it ends behind the text, nothing more is found in that.
+        let bytes = self.window.get(self.at..)?;
         let Some(unescaped) = unescape(bytes, text, marks) else {
             self.spare = Spare { text, marks };
             return None;
@@ -305,13 +308,24 @@ mod tests {
 
     use super::*;
     use crate::decode::subscription;
+    use crate::decode::unescape::WINDOW;
 
-    /// What was read, as text to compare; none where the reader refused.
+    /// What was read, as text to compare; none where the reader refused. What is behind the text
+    /// must make no difference, however well it would go on with it.
     fn quickly(text: &str) -> Option<String> {
-        let (mut spare, mut places) = (vec![0; text.len()], vec![0; text.len() + 64]);
+        let found = followed_by(text, "");
+        for behind in ["\"}]}", "}]}", "\\\"\"}]}", "x"] {
+            assert_eq!(followed_by(text, &behind.repeat(WINDOW)), found, "{text} {behind}");
+        }
+        found
+    }
+
+    fn followed_by(text: &str, behind: &str) -> Option<String> {
+        let window = [text, behind].concat();
+        let (mut spare, mut places) = (vec![0; window.len()], vec![0; window.len() + 64]);
         let mut spare = Spare { text: &mut spare, marks: &mut places };
         let mut decoded = Decoded::default();
-        let read = read(text, &mut spare, Some(7), &mut decoded);
+        let read = read((text, window.as_bytes()), &mut spare, Some(7), &mut decoded);
         for event in decoded.envelopes.iter_mut().flat_map(|envelope| &mut envelope.log_events) {
             // The other reader has none.
             let marks = std::mem::take(&mut event.marks);

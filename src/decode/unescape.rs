@@ -17,7 +17,7 @@ const CHUNK: usize = 32;
 const MOST_ESCAPES: usize = WORD / 2;
 
 /// A word, and behind it as much as copying can touch of what follows.
-const WINDOW: usize = 2 * WORD + CHUNK;
+pub(super) const WINDOW: usize = 2 * WORD + CHUNK;
 
 /// How far a word brought us.
 struct Step {
@@ -51,6 +51,9 @@ pub(super) struct Unescaped {
 
 /// Reads until the quote that ends the string, that included. `marks` gets the places in what is
 /// written of all that had to be escaped: who reads that text as JSON looks for nothing else.
+///
+/// The string may end behind what the caller has read into `from`, which then goes on with something
+/// else: a window of anything behind the end is all that keeps the last words as quick as the others.
 ///
 /// None where the string does not end, has a control character, has an escape for another character
 /// than ASCII's (too rare in logs to be read twice), or `to` is too small.
