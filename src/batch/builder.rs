@@ -82,6 +82,7 @@ impl BatchBuilder {
 
     /// Writes one event: its leading line, then what `write` appends as the document, which must
     /// be one line.
+    #[inline]
     pub fn push<R>(&mut self, entry: Entry<'_>, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let start = offset(&self.body);
         self.enter_index(entry.index);
@@ -152,6 +153,7 @@ impl BatchBuilder {
     }
 
     /// Nearly always the index of the event before; a body holds a handful of indices.
+    #[inline]
     fn enter_index(&mut self, name: &Arc<str>) {
         let last = self.indices.get(usize::from(self.last_index));
         if last.is_some_and(|last| Arc::ptr_eq(last, name)) {

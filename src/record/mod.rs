@@ -198,13 +198,18 @@ impl AckToken {
 
     /// Every event of this share has a fate.
     pub fn settle(self) {
-        Self::settle_all([self]);
+        Self::settle_each(&[self]);
     }
 
     /// Every event of these shares has a fate. Each shard is told once, of all its records.
-    pub fn settle_all(shares: impl AsRef<[Self]>) {
+    pub fn settle_all(shares: Vec<Self>) {
+        Self::settle_each(&shares);
+    }
+
+    /// Who calls this has the shares, and nobody has them afterwards.
+    fn settle_each(shares: &[Self]) {
         let mut shards: Vec<(&Arc<ShardAcks>, Vec<SettledSlot>)> = Vec::new();
-        let settled = shares.as_ref().iter().filter(|share| share.record.pay(share.owed));
+        let settled = shares.iter().filter(|share| share.record.pay(share.owed));
         for record in settled.map(Self::record) {
             match &record.origin {
                 Origin::Letter(ticket) => ticket.settle(),
