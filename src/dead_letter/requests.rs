@@ -233,7 +233,7 @@ impl Requests {
         let read = self.state.call(|connection| {
             let sql = "SELECT number, wanted, report FROM replays
                        WHERE ended IS NULL ORDER BY number LIMIT 1";
-            let row = connection.query_row(sql, [], |row| {
+            let row = connection.prepare_cached(sql)?.query_row([], |row| {
                 let order = serde_json::from_str(row.get_ref(1)?.as_str()?).ok();
                 Ok(Request { number: row.get(0)?, order, done: report(row.get(2)?) })
             });
@@ -271,7 +271,8 @@ pub(super) fn tell(
 ) -> rusqlite::Result<bool> {
     let sql = "UPDATE replays SET seen = ?2, report = ?3 WHERE number = ?1 RETURNING withdrawn";
     let values = params![number, Timestamp::now().0, to_json(report)];
-    let withdrawn = connection.query_row(sql, values, |row| row.get::<_, bool>(0)).optional()?;
+    let mut statement = connection.prepare_cached(sql)?;
+    let withdrawn = statement.query_row(values, |row| row.get::<_, bool>(0)).optional()?;
     Ok(withdrawn == Some(false))
 }
 

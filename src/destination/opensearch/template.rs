@@ -131,10 +131,11 @@ impl Merged {
         for (field, _) in &self.fields {
             insert(&mut properties, &field.name, mapping(engine, field));
         }
-        let mappings = json!({"dynamic": self.dynamic, "properties": properties});
+        let dynamic = Value::from(self.dynamic);
+        let mappings = object([("dynamic", dynamic), ("properties", properties.into())]);
         let own = if engine.takes_settings() { settings } else { &IndexSettings::default() };
         let settings = index_settings(own, policy);
-        wrap(engine.template_api(), &self.pattern, &settings, mappings)
+        wrap(engine.template_api(), &self.pattern, settings, mappings)
     }
 }
 
@@ -208,27 +209,31 @@ fn index_settings(settings: &IndexSettings, policy: Option<&str>) -> Map<String,
 fn wrap(
     api: TemplateApi,
     pattern: &Pattern,
-    settings: &Map<String, Value>,
+    settings: Map<String, Value>,
     mappings: Value,
 ) -> Value {
+    let patterns = ("index_patterns", json!([pattern.as_str()]));
+    let priority = Value::from(pattern.priority());
+    let mappings = match api {
+        TemplateApi::Composable | TemplateApi::Legacy => mappings,
+        TemplateApi::Typed => object([(TYPE, mappings)]),
+    };
+    let settings = ("settings", object([("index", settings.into())]));
+    let mappings = ("mappings", mappings);
     match api {
-        TemplateApi::Composable => json!({
-            "index_patterns": [pattern.as_str()],
-            "priority": pattern.priority(),
-            "template": {"settings": {"index": settings}, "mappings": mappings},
-        }),
-        TemplateApi::Legacy => legacy(pattern, settings, mappings),
-        TemplateApi::Typed => legacy(pattern, settings, json!({TYPE: mappings})),
+        TemplateApi::Composable => {
+            let template = ("template", object([settings, mappings]));
+            object([patterns, ("priority", priority), template])
+        }
+        TemplateApi::Legacy | TemplateApi::Typed => {
+            object([patterns, ("order", priority), settings, mappings])
+        }
     }
 }
 
-fn legacy(pattern: &Pattern, settings: &Map<String, Value>, mappings: Value) -> Value {
-    json!({
-        "index_patterns": [pattern.as_str()],
-        "order": pattern.priority(),
-        "settings": {"index": settings},
-        "mappings": mappings,
-    })
+/// What `json!` makes, without a copy of each value: mappings are large.
+fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+    Value::Object(members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
 }
 
 /// The policy that deletes the indices of some patterns when they are `keep` old.
