@@ -41,7 +41,7 @@ pub(super) fn read<'a>(
     decoded: &mut Decoded<'a>,
 ) -> Option<()> {
     let (envelopes, control_messages) = (decoded.envelopes.len(), decoded.control_messages);
-    let mut reader = Reader { text, window, at: 0, spare: std::mem::take(spare) };
+    let mut reader = Reader { text, window, at: 0, spare: std::mem::take(spare), places: &[] };
     let read = reader.envelopes(user_record, decoded);
     *spare = reader.spare;
     if read.is_none() {
@@ -56,6 +56,30 @@ struct Reader<'a> {
     window: &'a [u8],
     at: usize,
     spare: Spare<'a>,
+    /// Where the last string with escapes had them.
+    places: &'a [u32],
+}
+
+/// What is known of an event while it is read.
+struct Known<'a> {
+    id: Option<&'a str>,
+    timestamp: Option<i64>,
+    message: Option<&'a str>,
+    marks: Marks<'a>,
+    extracted_fields: Option<&'a RawValue>,
+}
+
+impl<'a> Known<'a> {
+    #[inline]
+    fn event(self, message: &'a str) -> LogEvent<'a> {
+        LogEvent {
+            id: Cow::Borrowed(self.id.unwrap_or_default()),
+            timestamp: self.timestamp.map(Timestamp),
+            message: Cow::Borrowed(message),
+            marks: self.marks,
+            extracted_fields: self.extracted_fields,
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -96,10 +120,7 @@ impl<'a> Reader<'a> {
             "subscriptionFilters" => reader.elements(|reader| reader.string().map(drop)),
             "logEvents" => {
                 let mut events = Vec::with_capacity(reader.events_to_come());
-                reader.elements(|reader| {
-                    events.push(reader.log_event()?);
-                    Some(())
-                })?;
+                reader.elements(|reader| reader.log_event(&mut events))?;
                 once(&mut log_events, events)
             }
             _ => None,
@@ -124,10 +145,10 @@ impl<'a> Reader<'a> {
         ((self.text.len() - self.at) / BYTES_OF_EVENT).min(MOST_EVENTS)
     }
 
-    fn log_event(&mut self) -> Option<LogEvent<'a>> {
-        let (mut id, mut timestamp, mut message, mut extracted) = (None, None, None, None);
-        let (mut ended, mut marks) = (false, Marks::default());
+    fn log_event(&mut self, events: &mut Vec<LogEvent<'a>>) -> Option<()> {
+        let (mut id, mut timestamp, mut message, mut marks) = (None, None, None, Marks::default());
         // What is always there comes first, in this order; else each key is looked at.
+        let mut ended = false;
         if self.skip_all(b"{\"id\":\"") {
             id = Some(self.inside()?.0);
             if self.skip_all(b",\"timestamp\":") {
@@ -142,26 +163,35 @@ impl<'a> Reader<'a> {
         } else {
             self.skip(b'{')?;
         }
-        if !ended {
-            self.members(|reader, key| match key {
-                "id" => once(&mut id, reader.string()?),
-                "timestamp" => once(&mut timestamp, reader.whole_number()?),
-                "message" => {
-                    let text;
-                    (text, marks) = reader.marked()?;
-                    once(&mut message, text)
-                }
-                "extractedFields" => once(&mut extracted, reader.any()?),
-                _ => None,
-            })?;
+        let known = || Known { id, timestamp, message, marks, extracted_fields: None };
+        if ended {
+            let message = message?;
+            // Made where it stays. What is pushed is made before there is room for it, and moving it means to
+            // wait: sixteen bytes that were just written as two times eight cannot be read together at once.
+            events.extend(std::iter::once_with(|| known().event(message)));
+        } else {
+            events.push(self.others(known())?);
         }
-        Some(LogEvent {
-            id: Cow::Borrowed(id.unwrap_or_default()),
-            timestamp: timestamp.map(Timestamp),
-            message: Cow::Borrowed(message?),
-            marks,
-            extracted_fields: extracted,
-        })
+        Some(())
+    }
+
+    /// An event of which members are left. Apart, so that what is known of all others is in no memory
+    /// before it is in the event.
+    #[inline(never)]
+    fn others(&mut self, mut known: Known<'a>) -> Option<LogEvent<'a>> {
+        self.members(|reader, key| match key {
+            "id" => once(&mut known.id, reader.string()?),
+            "timestamp" => once(&mut known.timestamp, reader.whole_number()?),
+            "message" => {
+                let text;
+                (text, known.marks) = reader.marked()?;
+                once(&mut known.message, text)
+            }
+            "extractedFields" => once(&mut known.extracted_fields, reader.any()?),
+            _ => None,
+        })?;
+        let message = known.message?;
+        Some(known.event(message))
     }
 
     /// The members of an object, or those that are left of it, of which `read` reads the values.
@@ -236,7 +266,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The same, its first quote already read.
-    #[inline]
+    #[inline(always)]
     fn inside(&mut self) -> Option<(&'a str, Marks<'a>)> {
         let rest = self.rest()?;
         let plain = scan::plain(rest.as_bytes());
@@ -245,13 +275,18 @@ impl<'a> Reader<'a> {
                 self.at += plain + 1;
                 Some((rest.get(..plain)?, Marks::plain_in(rest.as_bytes())))
             }
-            b'\\' => self.unescaped(),
+            b'\\' => {
+                let text = self.unescaped()?;
+                Some((text, Marks::new(self.places)))
+            }
             _ => None,
         }
     }
 
-    /// The rest of a string that has escapes, the first byte of it not yet read.
-    fn unescaped(&mut self) -> Option<(&'a str, Marks<'a>)> {
+    /// The rest of a string that has escapes, the first byte of it not yet read. Apart, so that what is
+    /// plain is read in place.
+    #[inline(never)]
+    fn unescaped(&mut self) -> Option<&'a str> {
         let Spare { text, marks } = std::mem::take(&mut self.spare);
         // Where it ends behind the text, nothing more is found in that.
         let bytes = self.window.get(self.at..)?;
@@ -263,7 +298,8 @@ impl<'a> Reader<'a> {
         let (own, text) = text.split_at_mut_checked(unescaped.written)?;
         let (own_marks, marks) = marks.split_at_mut_checked(unescaped.marks)?;
         self.spare = Spare { text, marks };
-        Some((simdutf8::basic::from_utf8(own).ok()?, Marks::new(own_marks)))
+        self.places = own_marks;
+        simdutf8::basic::from_utf8(own).ok()
     }
 
     /// A number of milliseconds as CloudWatch Logs writes it: digits, and few enough.

@@ -243,22 +243,18 @@ impl Bench {
         first: u32,
     ) -> Option<(Place, u32)> {
         let shared = Arc::clone(&self.shared);
-        let record = work.ack.record();
-        let choice = self.choices.routes(&shared.routes, &record.place.stream, source);
-        if let Choice::Envelope(route) = choice
-            && let Way::Discard = shared.routes.get(route)?.way
-        {
-            self.tally.discarded(route, events.len() as u64);
-            return None;
+        let choice = self.choices.routes(&shared.routes, &work.ack.record().place.stream, source);
+        if let Choice::Envelope(route) = choice {
+            let way = &shared.routes.get(route)?.way;
+            return self.all_one_way((&work.ack, source), events, first, (route, way));
         }
-        let only = record.ticket().and_then(|ticket| ticket.to.as_ref()).map(from_ref);
         for (ordinal, event) in (first..).zip(events) {
             let (route, read) = shared.routes.route(choice, source, event);
             match &shared.routes.get(route)?.way {
                 Way::Discard => self.tally.discarded(route, 1),
                 Way::Send { parser, to, index } => {
                     let at = At { ack: &work.ack, source, event, ordinal, route };
-                    let way = (parser, index, only.unwrap_or(to));
+                    let way = (parser, index, only(&work.ack).unwrap_or(to));
                     if let Err(full) = self.event(at, read, way) {
                         return Some((Place::Destination(full), ordinal));
                     }
@@ -268,9 +264,32 @@ impl Bench {
         None
     }
 
+    /// The same for events that all take one route, as nearly all do.
+    fn all_one_way(
+        &mut self,
+        (ack, source): (&AckToken, &Source<'_>),
+        events: &[LogEvent<'_>],
+        first: u32,
+        (route, way): (RouteId, &Way),
+    ) -> Option<(Place, u32)> {
+        let Way::Send { parser, to, index } = way else {
+            self.tally.discarded(route, events.len() as u64);
+            return None;
+        };
+        let way = (parser, index, only(ack).unwrap_or(to));
+        for (ordinal, event) in (first..).zip(events) {
+            let at = At { ack, source, event, ordinal, route };
+            if let Err(full) = self.event(at, None, way) {
+                return Some((Place::Destination(full), ordinal));
+            }
+        }
+        None
+    }
+
     /// Writes one event into the body of each of its destinations, or of none: then the
     /// destination without room is returned. `read` is what `auto` made of it, where its route
     /// depends on that.
+    #[inline]
     fn event(
         &mut self,
         at: At<'_>,
@@ -283,7 +302,7 @@ impl Bench {
         }
         let arrival = at.ack.record().arrival;
         // Every `auto` reads alike.
-        let parsed = match read {
+        let mut parsed = match read {
             Some(read) if matches!(parser, Parser::Auto(_)) => read,
             Some(_) | None => parser.read(at.source, at.event),
         };
@@ -448,4 +467,9 @@ impl Bench {
         let parked = u64::try_from(parked).unwrap_or(u64::MAX);
         self.shared.parked_milliseconds.fetch_add(parked, Ordering::Relaxed);
     }
+}
+
+/// The one destination of a letter that is sent again to no other.
+fn only(ack: &AckToken) -> Option<&[DestinationId]> {
+    ack.record().ticket()?.to.as_ref().map(from_ref)
 }

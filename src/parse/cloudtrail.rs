@@ -167,7 +167,7 @@ const SOURCE_IP: &str = "source_ip";
 #[derive(Debug)]
 pub(super) struct Event<'a> {
     fields: Fields<'a>,
-    time: Option<(Timestamp, Cow<'a, str>)>,
+    time: Option<Timestamp>,
     id: Option<Cow<'a, str>>,
     /// Whether the route or the log group promised CloudTrail. Anybody who can write to some log can
     /// write what looks like it, with an id that is another event's.
@@ -176,8 +176,8 @@ pub(super) struct Event<'a> {
 
 #[derive(Debug)]
 enum Fields<'a> {
-    /// Of an event that is as usual in every way.
-    Quick(Quick<'a>),
+    /// Of an event that is as usual in every way; it is large, and moved a few times.
+    Quick(Box<Quick<'a>>),
     /// Of any event.
     Any(Object<'a>),
 }
@@ -188,7 +188,7 @@ impl<'a> Fields<'a> {
         if let Some(tape) = Tape::read(&event.message, event.marks, memory) {
             match Quick::read(tape) {
                 Ok(quick) => return Ok(Self::Quick(quick)),
-                Err(tape) => tape.give_back(memory),
+                Err(mut tape) => tape.give_back(memory),
             }
         }
         Object::read(&event.message).map(Self::Any)
@@ -208,13 +208,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn time(&self) -> Option<(Timestamp, Cow<'a, str>)> {
-        let text = self.text(Wanted::EventTime)?;
-        let time = match self {
+    fn time(&self) -> Option<Timestamp> {
+        match self {
             Self::Quick(quick) => quick.time(),
-            Self::Any(_) => instant(&text),
-        };
-        time.map(|time| (time, text))
+            Self::Any(_) => instant(&self.text(Wanted::EventTime)?),
+        }
     }
 }
 
@@ -253,9 +251,14 @@ impl<'a> Event<'a> {
         Self { time, id, fields, is_promised }
     }
 
-    /// `eventTime`, and how it is written, when it is a time and CloudTrail was promised.
-    pub(super) fn time(&self) -> Option<(Timestamp, &str)> {
-        self.time.as_ref().filter(|_| self.is_promised).map(|(time, text)| (*time, text.as_ref()))
+    /// `eventTime`, when it is a time and CloudTrail was promised.
+    pub(super) fn time(&self) -> Option<Timestamp> {
+        self.time.filter(|_| self.is_promised)
+    }
+
+    /// How that time is written.
+    pub(super) fn time_as_it_came(&self) -> Option<Cow<'a, str>> {
+        self.time().and_then(|_| self.fields.text(Wanted::EventTime))
     }
 
     /// `eventID`, when it is a GUID and CloudTrail was promised.
@@ -264,8 +267,8 @@ impl<'a> Event<'a> {
     }
 
     /// Gives its memory to the next event of its source.
-    pub(super) fn give_back(self, source: &Source<'_>) {
-        if let Fields::Quick(quick) = self.fields {
+    pub(super) fn give_back(&mut self, source: &Source<'_>) {
+        if let Fields::Quick(quick) = &mut self.fields {
             quick.give_back(&mut source.tape_memory());
         }
     }

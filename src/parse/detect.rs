@@ -55,23 +55,14 @@ impl Promise {
 }
 
 impl Auto {
-    /// Reads a message; an error means that the log group's name promised something else.
-    pub(super) fn read<'a>(
-        &'a self,
-        source: &Source<'_>,
-        event: &'a LogEvent<'a>,
-    ) -> Result<Content<'a>, ParseError> {
-        let promised = self.read_as_promised(source, event);
-        if let Some(Ok(content)) = promised {
-            return Ok(content);
-        }
-        if let Some(content) = self.recognise(source, event) {
-            return Ok(content);
-        }
-        match promised {
-            Some(Err(error)) => Err(error),
-            Some(Ok(_)) | None => Ok(Content::Plain(None)),
-        }
+    /// Reads a message; plain with an error means that the log group's name promised something else.
+    pub(super) fn read<'a>(&'a self, source: &Source<'_>, event: &'a LogEvent<'a>) -> Content<'a> {
+        let error = match self.read_as_promised(source, event) {
+            Ok(Some(content)) => return content,
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        self.recognise(source, event).unwrap_or(Content::Plain(error))
     }
 
     /// Adds the fields of every kind.
@@ -85,17 +76,14 @@ impl Auto {
         &'a self,
         source: &Source<'_>,
         event: &'a LogEvent<'a>,
-    ) -> Option<Result<Content<'a>, ParseError>> {
-        match source.promise() {
+    ) -> Result<Option<Content<'a>>, ParseError> {
+        Ok(match source.promise() {
             Promise::CloudTrail => {
-                let event = cloudtrail::Event::read(source, event);
-                Some(event.map(Box::new).map(Content::CloudTrail))
+                Some(Content::CloudTrail(cloudtrail::Event::read(source, event)?))
             }
-            Promise::VpcFlow => {
-                Some(self.format.read(source, (&event.message, event.marks)).map(Content::VpcFlow))
-            }
+            Promise::VpcFlow => Some(Content::VpcFlow(self.format.read(source, event)?)),
             Promise::Nothing => None,
-        }
+        })
     }
 
     fn recognise<'a>(
@@ -107,11 +95,11 @@ impl Auto {
         if message.trim_start().starts_with('{') {
             let object = Object::read(message).ok()?;
             return Some(match cloudtrail::Event::recognise(object) {
-                Ok(event) => Content::CloudTrail(Box::new(event)),
+                Ok(event) => Content::CloudTrail(event),
                 Err(object) => Content::Json(self.json.log(object, message)),
             });
         }
-        let line = self.format.read(source, (message, event.marks)).ok()?;
+        let line = self.format.read(source, event).ok()?;
         let has = |field, values: &[&str]| line.token(field).is_some_and(|it| values.contains(&it));
         let unmistakable = has("version", &["2"])
             && has("action", &["ACCEPT", "REJECT", "-"])

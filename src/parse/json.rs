@@ -140,8 +140,8 @@ enum Fields<'a> {
 
 impl Log<'_> {
     /// Gives its memory to the next event of its source.
-    pub(super) fn give_back(self, source: &Source<'_>) {
-        if let Fields::Quick(tape) = self.fields {
+    pub(super) fn give_back(&mut self, source: &Source<'_>) {
+        if let Fields::Quick(tape) = &mut self.fields {
             tape.give_back(&mut source.tape_memory());
         }
     }

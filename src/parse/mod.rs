@@ -94,22 +94,20 @@ impl Parser {
     /// Reads one event. What does not parse is not lost: it is `plain`, with a parse error.
     #[must_use]
     pub fn read<'a>(&'a self, source: &Source<'_>, event: &'a LogEvent<'a>) -> Parsed<'a> {
-        let read = match self {
-            Self::CloudTrail => {
-                cloudtrail::Event::read(source, event).map(Box::new).map(Content::CloudTrail)
-            }
-            Self::VpcFlow(format) => {
-                format.read(source, (&event.message, event.marks)).map(Content::VpcFlow)
-            }
-            Self::Json(options) => options.read(source, event).map(Content::Json),
-            Self::Plain => Ok(Content::Plain(None)),
-            Self::Lambda => Ok(Content::Lambda),
-            Self::Auto(auto) => auto.read(source, event),
-        };
-        let content = read.unwrap_or_else(|error| Content::Plain(Some(error)));
         let id = event.id.as_bytes();
         let has_number = (50..=60).contains(&id.len()) && scan::all_digits(id);
-        Parsed { event, content, has_number }
+        // Each is made in its place: to move one means to wait until it is written.
+        let parsed = |content| Parsed { event, content, has_number };
+        match self {
+            Self::CloudTrail => {
+                or_plain(cloudtrail::Event::read(source, event), Content::CloudTrail, parsed)
+            }
+            Self::VpcFlow(format) => or_plain(format.read(source, event), Content::VpcFlow, parsed),
+            Self::Json(options) => or_plain(options.read(source, event), Content::Json, parsed),
+            Self::Plain => parsed(Content::Plain(None)),
+            Self::Lambda => parsed(Content::Lambda),
+            Self::Auto(auto) => parsed(auto.read(source, event)),
+        }
     }
 
     /// The fields that documents of this route may have, for the index template.
@@ -214,11 +212,24 @@ pub struct Parsed<'a> {
 
 #[derive(Debug)]
 enum Content<'a> {
-    CloudTrail(Box<cloudtrail::Event<'a>>),
+    CloudTrail(cloudtrail::Event<'a>),
     VpcFlow(vpc_flow::Line<'a>),
     Json(json::Log<'a>),
     Plain(Option<ParseError>),
     Lambda,
+}
+
+/// What was read as something, or else plain.
+#[inline]
+fn or_plain<'a, T>(
+    read: Result<T, ParseError>,
+    something: impl FnOnce(T) -> Content<'a>,
+    parsed: impl Fn(Content<'a>) -> Parsed<'a>,
+) -> Parsed<'a> {
+    match read {
+        Ok(read) => parsed(something(read)),
+        Err(error) => parsed(Content::Plain(Some(error))),
+    }
 }
 
 impl Parsed<'_> {
@@ -238,7 +249,12 @@ impl Parsed<'_> {
     /// neither can be read; the record's arrival takes its place.
     #[must_use]
     pub fn time(&self) -> Option<Timestamp> {
-        self.event_time().map(|(time, _)| time).or(self.event.timestamp)
+        match &self.content {
+            Content::CloudTrail(event) => event.time().or(self.event.timestamp),
+            Content::VpcFlow(_) | Content::Json(_) | Content::Plain(_) | Content::Lambda => {
+                self.event.timestamp
+            }
+        }
     }
 
     /// The document's id, a pure function of the event: a CloudTrail event's GUID, else CloudWatch
@@ -282,9 +298,9 @@ impl Parsed<'_> {
         document.end()
     }
 
-    /// Gives what memory it has to the next event.
-    pub fn give_back(self, source: &Source<'_>) {
-        match self.content {
+    /// Gives what memory it has to the next event, when it was written.
+    pub fn give_back(&mut self, source: &Source<'_>) {
+        match &mut self.content {
             Content::CloudTrail(event) => event.give_back(source),
             Content::VpcFlow(line) => line.give_back(source),
             Content::Json(log) => log.give_back(source),
@@ -308,16 +324,11 @@ impl Parsed<'_> {
         }
     }
 
-    fn event_time(&self) -> Option<(Timestamp, &str)> {
-        match &self.content {
-            Content::CloudTrail(event) => event.time(),
-            Content::VpcFlow(_) | Content::Json(_) | Content::Plain(_) | Content::Lambda => None,
-        }
-    }
-
     fn write_original_time(&self, document: &mut Document<'_>) {
-        if let Some((_, text)) = self.event_time() {
-            document.text("@original_time", text);
+        if let Content::CloudTrail(event) = &self.content
+            && let Some(text) = event.time_as_it_came()
+        {
+            document.text("@original_time", &text);
         } else if let Some(Timestamp(milliseconds)) = self.event.timestamp {
             document.text("@original_time", &milliseconds.to_string());
         }

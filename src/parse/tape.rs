@@ -112,9 +112,9 @@ impl<'a> Tape<'a> {
         Some(Self { text, nodes: std::mem::take(nodes) })
     }
 
-    /// Gives its memory to the next one.
-    pub(super) fn give_back(self, memory: &mut Memory) {
-        memory.nodes = self.nodes;
+    /// Gives its memory to the next one, and is empty then.
+    pub(super) fn give_back(&mut self, memory: &mut Memory) {
+        memory.nodes = std::mem::take(&mut self.nodes);
     }
 
     /// The text.

@@ -4,7 +4,7 @@ mod quick;
 
 use std::net::IpAddr;
 
-use crate::decode::Marks;
+use crate::decode::LogEvent;
 
 use super::document::Document;
 use super::schema::{FieldType, Schema};
@@ -92,11 +92,12 @@ impl VpcFormat {
     pub(super) fn read<'a>(
         &'a self,
         source: &Source<'_>,
-        (line, marks): (&'a str, Marks<'_>),
+        event: &'a LogEvent<'_>,
     ) -> Result<Line<'a>, ParseError> {
+        let line = event.message.as_ref();
         let quickly = self.quick.as_ref().and_then(|quick| {
             let mut memory = source.flow_memory();
-            if quick.read(line, marks, &mut memory).is_some() {
+            if quick.read(line, event.marks.plain(), &mut memory).is_some() {
                 return Some(memory);
             }
             source.keep_flow_memory(memory);
@@ -217,8 +218,8 @@ impl Line<'_> {
     }
 
     /// Gives its memory to the next line.
-    pub(super) fn give_back(self, source: &Source<'_>) {
-        if let Some(memory) = self.quickly {
+    pub(super) fn give_back(&mut self, source: &Source<'_>) {
+        if let Some(memory) = self.quickly.take() {
             source.keep_flow_memory(memory);
         }
     }
@@ -254,16 +255,17 @@ pub(super) fn describe(schema: &mut Schema) {
 mod tests {
     use super::*;
 
+    fn read(line: &str) -> Result<(), ParseError> {
+        let event = LogEvent { message: line.into(), ..LogEvent::default() };
+        VpcFormat::default().read(&Source::new("1", "g", "s", "r"), &event).map(drop)
+    }
+
     fn error(line: &str) -> ParseError {
-        VpcFormat::default()
-            .read(&Source::new("1", "g", "s", "r"), (line, Marks::default()))
-            .unwrap_err()
+        read(line).unwrap_err()
     }
 
     fn fits(line: &str) -> bool {
-        VpcFormat::default()
-            .read(&Source::new("1", "g", "s", "r"), (line, Marks::default()))
-            .is_ok()
+        read(line).is_ok()
     }
 
     #[test]

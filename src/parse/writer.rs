@@ -63,13 +63,17 @@ pub(super) fn name(out: &mut Vec<u8>, name: &str) {
 /// Shows timestamps. It remembers the date of the last, which nearly always is that of the next.
 #[derive(Clone, Debug)]
 pub(super) struct Calendar {
-    /// A day, counted from 1970-01-01 as 0, with what a timestamp of it begins with.
-    last: Cell<(u32, [u8; 12])>,
+    /// A day, counted from 1970-01-01 as 0.
+    day: Cell<u32>,
+    /// What a timestamp of it begins with, in the two pieces that are written: what is copied as one and
+    /// read in others has to be waited for.
+    date: (Cell<u64>, Cell<u32>),
 }
 
 impl Calendar {
     pub(super) const fn new() -> Self {
-        Self { last: Cell::new((0, *b"\"1970-01-01T")) }
+        let (begin, end) = (u64::from_le_bytes(*b"\"1970-01"), u32::from_le_bytes(*b"-01T"));
+        Self { day: Cell::new(0), date: (Cell::new(begin), Cell::new(end)) }
     }
 
     /// Appends what `Display` says, as a JSON string; by hand from 1970 to 9999, since every document
@@ -82,8 +86,10 @@ impl Calendar {
             _ = write!(out, "\"{timestamp}\"");
             return;
         };
-        if self.last.get().0 != day {
-            self.last.set((day, show_date(day)));
+        if self.day.replace(day) != day {
+            let (begin, end) = show_date(day);
+            self.date.0.set(begin);
+            self.date.1.set(end);
         }
         let (second, millisecond) = (in_day / 1_000, in_day % 1_000);
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
@@ -93,18 +99,21 @@ impl Calendar {
         let hundreds = u64::from(b'0') + u64::from(millisecond / 100);
         let fraction = hundreds << 8 | two(millisecond % 100) << 16 | frame;
         // Numbers, for what is stored byte by byte and read at once has to be waited for.
-        out.extend_from_slice(&self.last.get().1);
+        out.extend_from_slice(&self.date.0.get().to_le_bytes());
+        out.extend_from_slice(&self.date.1.get().to_le_bytes());
         out.extend_from_slice(&time.to_le_bytes());
         out.extend_from_slice(&fraction.to_le_bytes());
         out.truncate(out.len() - 2);
     }
 }
 
-fn show_date(day: u32) -> [u8; 12] {
+/// A quote, the date and a `T`: the first eight bytes, and the last four.
+fn show_date(day: u32) -> (u64, u32) {
     let (year, month, day) = date(day);
-    let [a, b, c, d, ..] = (two(year / 100) | two(year % 100) << 16).to_le_bytes();
-    let [e, f, g, h, ..] = (two(month) | two(day) << 16).to_le_bytes();
-    [b'"', a, b, c, d, b'-', e, f, b'-', g, h, b'T']
+    let year = two(year / 100) << 8 | two(year % 100) << 24;
+    let begin = u64::from_le_bytes(*b"\"\0\0\0\0-\0\0") | year | two(month) << 48;
+    let end = u32::from_le_bytes(*b"-\0\0T") | (two(day) as u32) << 8;
+    (begin, end)
 }
 
 /// The two decimal digits of a number up to 99, the first the lowest byte.

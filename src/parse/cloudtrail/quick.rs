@@ -55,9 +55,9 @@ struct Looked {
 
 impl<'a> Quick<'a> {
     /// Takes an object of which every field can be copied or kept as text; else gives it back.
-    pub(super) fn read(tape: Tape<'a>) -> Result<Self, Tape<'a>> {
+    pub(super) fn read(tape: Tape<'a>) -> Result<Box<Self>, Tape<'a>> {
         match look(&tape) {
-            Some(looked) => Ok(Self { tape, looked }),
+            Some(looked) => Ok(Box::new(Self { tape, looked })),
             None => Err(tape),
         }
     }
@@ -78,7 +78,7 @@ impl<'a> Quick<'a> {
     }
 
     /// Gives its memory to the next one.
-    pub(super) fn give_back(self, memory: &mut tape::Memory) {
+    pub(super) fn give_back(&mut self, memory: &mut tape::Memory) {
         self.tape.give_back(memory);
     }
 
@@ -181,8 +181,9 @@ mod tests {
         event.write(&mut document);
         let written = document.end();
         format!(
-            "{:?} {:?} {written:?} {}",
+            "{:?} {:?} {:?} {written:?} {}",
             event.time(),
+            event.time_as_it_came(),
             event.guid(),
             String::from_utf8(out).unwrap()
         )

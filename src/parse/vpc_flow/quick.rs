@@ -7,7 +7,6 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use crate::decode::Marks;
 use crate::parse::schema::FieldType;
 use crate::parse::structural::MAX_LEAF;
 use crate::parse::vpc_fields::{self, protocol_name};
@@ -112,14 +111,15 @@ impl Format {
         Some(Self { columns, of_interface })
     }
 
-    /// Writes the fields of a line, if its tokens are surely what their columns say.
-    pub(super) fn read(&self, line: &str, marks: Marks<'_>, memory: &mut Memory) -> Option<()> {
+    /// Writes the fields of a line, if its tokens are surely what their columns say. `plain` is the line
+    /// and what came behind it, where no byte of the line has to be escaped.
+    pub(super) fn read(&self, line: &str, plain: Option<&[u8]>, memory: &mut Memory) -> Option<()> {
         let length = line.len();
         if length > MAX_LINE {
             return None;
         }
         let Memory { fields, interface, copy } = memory;
-        let text = match marks.plain().filter(|text| text.len() >= length + REACH) {
+        let text = match plain.filter(|text| text.len() >= length + REACH) {
             Some(text) => text,
             None => copied(line.as_bytes(), copy)?,
         };
@@ -349,7 +349,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{MAX_LINE, Memory};
-    use crate::decode::Marks;
     use crate::event::Timestamp;
     use crate::parse::document::Document;
     use crate::parse::vpc_flow::{Line, VpcFormat};
@@ -375,13 +374,12 @@ mod tests {
     fn is_quick(format: &VpcFormat, line: &str) -> bool {
         let behind = format!("{line}\"}},{{\"id\":\"1 2 3{}", " 4 -".repeat(30));
         let is_plain = scan::plain(line.as_bytes()) == line.len();
-        let seen = if is_plain { Marks::plain_in(behind.as_bytes()) } else { Marks::default() };
+        let seen = is_plain.then_some(behind.as_bytes());
         let mut memory = Memory::default();
         // The first time nothing is known, then the interface is; and how the line came changes nothing.
-        let read = [Marks::default(), seen, seen, Marks::default()]
-            .map(|marks| fields(format, line, marks, &mut memory));
+        let read = [None, seen, seen, None].map(|plain| fields(format, line, plain, &mut memory));
         let changed = line.replacen("eni-1", "eni-2", 1);
-        _ = fields(format, &changed, Marks::default(), &mut memory);
+        _ = fields(format, &changed, None, &mut memory);
         let again = fields(format, line, seen, &mut memory);
         assert!(read.iter().all(|one| *one == again), "{line}: {read:?} {again:?}");
         if again.is_none() {
@@ -398,10 +396,10 @@ mod tests {
     fn fields(
         format: &VpcFormat,
         line: &str,
-        marks: Marks<'_>,
+        plain: Option<&[u8]>,
         memory: &mut Memory,
     ) -> Option<Vec<u8>> {
-        format.quick.as_ref().unwrap().read(line, marks, memory)?;
+        format.quick.as_ref().unwrap().read(line, plain, memory)?;
         Some(memory.fields().as_bytes().to_vec())
     }
 
