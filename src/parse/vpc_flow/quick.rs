@@ -193,7 +193,7 @@ fn columns(
             }
         }
         let next = word.next()?;
-        if next.length == 1 && next.chunk.first() == Some(&ABSENT) {
+        if next.chunk.first() == Some(&ABSENT) && next.length == 1 {
             continue;
         }
         if !token.fits(&next) {
@@ -306,7 +306,7 @@ impl Token {
             Self::Address => return is_ipv4(chunk, length) || is_address(chunk, length),
         };
         // JSON has no number with a leading zero.
-        let starts_well = length == 1 || chunk.first() != Some(&b'0');
+        let starts_well = chunk.first() != Some(&b'0') || length == 1;
         starts_well && length.wrapping_sub(1) < most && are_digits
     }
 }
@@ -323,19 +323,17 @@ fn is_address(chunk: &[u8; CHUNK], length: usize) -> bool {
 fn is_ipv4(chunk: &[u8; CHUNK], length: usize) -> bool {
     let Some(chunk) = chunk.first_chunk().filter(|_| length <= 15) else { return false };
     let inside = (1_u32 << length) - 1;
-    let at_least = |byte| scan::at_least(chunk, byte);
-    let (dots, digits) = (scan::equal(chunk, b'.') & inside, scan::digits(chunk) & inside);
+    let (equal, above) = (|byte| scan::equal(chunk, byte), |byte| scan::at_least(chunk, byte + 1));
+    let (dots, digits) = (equal(b'.') & inside, scan::digits(chunk) & inside);
     // Where a number begins, has a second digit, and a third.
     let begins = dots << 1 | 1;
     let first = begins & digits;
     let second = first << 1 & digits;
     let third = second << 1 & digits;
-    let (above_0, above_1, above_2) = (at_least(b'1'), at_least(b'2'), at_least(b'3'));
-    let (above_4, above_5) = (at_least(b'5'), at_least(b'6'));
-    let zero = first & !above_0 & second >> 1;
-    let two = third >> 2 & above_1 & !above_2;
-    let too_large =
-        third >> 2 & above_2 | two & above_5 >> 1 | two & (above_4 & !above_5) >> 1 & above_5 >> 2;
+    let zero = first & equal(b'0') & second >> 1;
+    // From 256 on.
+    let (two, five, above_five) = (equal(b'2'), equal(b'5') >> 1, above(b'5'));
+    let too_large = third >> 2 & (above(b'2') | two & (above_five >> 1 | five & above_five >> 2));
     let is_whole = first == begins && first | second | third | dots == inside;
     let two_of_three = dots & dots.wrapping_sub(1);
     let one_of_three = two_of_three & two_of_three.wrapping_sub(1);
