@@ -19,6 +19,9 @@ use super::unescape::unescape;
 /// What a small event has in an envelope: a line of a flow log.
 const BYTES_OF_EVENT: usize = 256;
 
+/// As many digits as CloudWatch Logs' ids have.
+const ID_DIGITS: usize = 56;
+
 /// Room for no more is made before they are read: what is larger than 128 KiB, malloc takes from the
 /// system and gives back each time.
 const MOST_EVENTS: usize = 1024;
@@ -67,19 +70,6 @@ struct Known<'a> {
     message: Option<&'a str>,
     marks: Marks<'a>,
     extracted_fields: Option<&'a RawValue>,
-}
-
-impl<'a> Known<'a> {
-    #[inline]
-    fn event(self, message: &'a str) -> LogEvent<'a> {
-        LogEvent {
-            id: Cow::Borrowed(self.id.unwrap_or_default()),
-            timestamp: self.timestamp.map(Timestamp),
-            message: Cow::Borrowed(message),
-            marks: self.marks,
-            extracted_fields: self.extracted_fields,
-        }
-    }
 }
 
 impl<'a> Reader<'a> {
@@ -148,9 +138,11 @@ impl<'a> Reader<'a> {
     fn log_event(&mut self, events: &mut Vec<LogEvent<'a>>) -> Option<()> {
         let (mut id, mut timestamp, mut message, mut marks) = (None, None, None, Marks::default());
         // What is always there comes first, in this order; else each key is looked at.
-        let mut ended = false;
+        let (mut ended, mut is_numbered) = (false, false);
         if self.skip_all(b"{\"id\":\"") {
-            id = Some(self.inside()?.0);
+            let inside;
+            (inside, is_numbered) = self.id()?;
+            id = Some(inside);
             if self.skip_all(b",\"timestamp\":") {
                 timestamp = Some(self.whole_number()?);
                 if self.skip_all(b",\"message\":\"") {
@@ -163,16 +155,35 @@ impl<'a> Reader<'a> {
         } else {
             self.skip(b'{')?;
         }
-        let known = || Known { id, timestamp, message, marks, extracted_fields: None };
-        if ended {
-            let message = message?;
-            // Made where it stays. What is pushed is made before there is room for it, and moving it means to
-            // wait: sixteen bytes that were just written as two times eight cannot be read together at once.
-            events.extend(std::iter::once_with(|| known().event(message)));
-        } else {
-            events.push(self.others(known())?);
+        if !ended {
+            let known = Known { id, timestamp, message, marks, extracted_fields: None };
+            events.push(self.others(known)?);
+            return Some(());
         }
+        let message = message?;
+        // Changed where it stays. What is pushed is made before there is room for it, and moving it means to
+        // wait: sixteen bytes that were just written as two times eight cannot be read together at once.
+        events.push(LogEvent::default());
+        let event = events.last_mut()?;
+        event.id = Cow::Borrowed(id.unwrap_or_default());
+        event.timestamp = timestamp.map(Timestamp);
+        event.message = Cow::Borrowed(message);
+        event.marks = if is_numbered { marks.with_number() } else { marks };
         Some(())
+    }
+
+    /// The inside of an id, and whether that is surely a number of CloudWatch Logs' own.
+    #[inline(always)]
+    fn id(&mut self) -> Option<(&'a str, bool)> {
+        let rest = self.rest()?;
+        let bytes = rest.as_bytes();
+        let digits =
+            bytes.first_chunk().map_or(0, |bytes| scan::word(bytes, scan::digits).trailing_ones());
+        if digits != ID_DIGITS as u32 || bytes.get(ID_DIGITS) != Some(&b'"') {
+            return self.inside().map(|(id, _)| (id, false));
+        }
+        self.at += ID_DIGITS + 1;
+        Some((rest.get(..ID_DIGITS)?, true))
     }
 
     /// An event of which members are left. Apart, so that what is known of all others is in no memory
@@ -190,8 +201,13 @@ impl<'a> Reader<'a> {
             "extractedFields" => once(&mut known.extracted_fields, reader.any()?),
             _ => None,
         })?;
-        let message = known.message?;
-        Some(known.event(message))
+        Some(LogEvent {
+            id: Cow::Borrowed(known.id.unwrap_or_default()),
+            timestamp: known.timestamp.map(Timestamp),
+            message: Cow::Borrowed(known.message?),
+            marks: known.marks,
+            extracted_fields: known.extracted_fields,
+        })
     }
 
     /// The members of an object, or those that are left of it, of which `read` reads the values.
@@ -368,6 +384,8 @@ mod tests {
             let known = event.message.bytes().zip(0..).filter(|(byte, _)| scan::is_special(*byte));
             let known: Vec<u32> = known.map(|(_, place)| place).collect();
             assert_eq!(marks.places(), known, "{}", event.message);
+            let is_number = event.id.len() == ID_DIGITS && scan::all_digits(event.id.as_bytes());
+            assert!(is_number || !marks.is_numbered(), "{}", event.id);
         }
         assert!(read.is_some() || decoded.envelopes.is_empty() && decoded.control_messages == 0);
         read.map(|()| format!("{decoded:?}"))
@@ -389,15 +407,14 @@ mod tests {
 
     fn event() -> impl Strategy<Value = Value> {
         let extracted = prop_oneof![Just(None), text().prop_map(|text| Some(json!({"f": text})))];
-        (text(), 0..2_000_000_000_000_i64, text(), extracted).prop_map(
-            |(id, at, text, extracted)| {
-                let mut event = json!({"id": id, "timestamp": at, "message": text});
-                if let Some(extracted) = extracted {
-                    event["extractedFields"] = extracted;
-                }
-                event
-            },
-        )
+        let id = prop_oneof!["[0-9]{55,57}", "[0-9]{56}", "[0-9]{20}.[0-9]{35}", text()];
+        (id, 0..2_000_000_000_000_i64, text(), extracted).prop_map(|(id, at, text, extracted)| {
+            let mut event = json!({"id": id, "timestamp": at, "message": text});
+            if let Some(extracted) = extracted {
+                event["extractedFields"] = extracted;
+            }
+            event
+        })
     }
 
     /// Envelopes as CloudWatch Logs writes them.
@@ -443,6 +460,24 @@ mod tests {
             let damaged = [before, &with, from.split_at(next).1].concat();
             if let Some(quick) = quickly(&damaged) {
                 prop_assert_eq!(Some(quick), surely(&damaged), "{}", damaged);
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_a_number_is_seen_as_one() {
+        for (id, is_number) in [("4", true), ("x", false)] {
+            for (digits, is_whole) in [(54, false), (55, true), (56, false)] {
+                let id = "3".repeat(digits) + id;
+                let envelope = format!(
+                    r#"{{"messageType":"DATA_MESSAGE","owner":"o","logGroup":"g","logStream":"s","logEvents":[{{"id":"{id}","timestamp":5,"message":"m"}}]}}"#
+                );
+                let mut decoded = Decoded::default();
+                read((&envelope, envelope.as_bytes()), &mut Spare::default(), None, &mut decoded)
+                    .unwrap();
+                let event = &decoded.envelopes[0].log_events[0];
+                assert_eq!(event.id, id);
+                assert_eq!(event.marks.is_numbered(), is_number && is_whole, "{id}");
             }
         }
     }

@@ -59,12 +59,13 @@ pub struct LogEvent<'a> {
     pub extracted_fields: Option<&'a RawValue>,
 }
 
-/// What decoding has seen of a message: what cannot stand for itself inside a JSON string had an escape as
-/// the message came.
+/// What decoding has seen of an event: which bytes of its message cannot stand for themselves inside a JSON
+/// string, since they had an escape as the message came, and whether its id is a number.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Marks<'a> {
     places: &'a [u32],
     plain: Option<&'a [u8]>,
+    is_numbered: bool,
 }
 
 impl fmt::Debug for Marks<'_> {
@@ -78,12 +79,22 @@ impl fmt::Debug for Marks<'_> {
 impl<'a> Marks<'a> {
     /// Of a message that had escapes at these places.
     pub(super) const fn new(places: &'a [u32]) -> Self {
-        Self { places, plain: None }
+        Self { places, plain: None, is_numbered: false }
     }
 
     /// Of a message without any, with which this text begins.
     pub(crate) const fn plain_in(text: &'a [u8]) -> Self {
-        Self { places: &[], plain: Some(text) }
+        Self { places: &[], plain: Some(text), is_numbered: false }
+    }
+
+    /// The same, of an event whose id is digits, as many as CloudWatch Logs writes.
+    pub(super) const fn with_number(self) -> Self {
+        Self { is_numbered: true, ..self }
+    }
+
+    /// Whether it was seen that the id is digits, as many as CloudWatch Logs writes.
+    pub(crate) const fn is_numbered(self) -> bool {
+        self.is_numbered
     }
 
     /// The places of all escapes, in order, if there are any and somebody noted them.

@@ -95,7 +95,8 @@ impl Parser {
     #[must_use]
     pub fn read<'a>(&'a self, source: &Source<'_>, event: &'a LogEvent<'a>) -> Parsed<'a> {
         let id = event.id.as_bytes();
-        let has_number = (50..=60).contains(&id.len()) && scan::all_digits(id);
+        let has_number =
+            event.marks.is_numbered() || (50..=60).contains(&id.len()) && scan::all_digits(id);
         // Each is made in its place: to move one means to wait until it is written.
         let parsed = |content| Parsed { event, content, has_number };
         match self {
