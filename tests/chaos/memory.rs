@@ -3,6 +3,7 @@
 //!
 //! Emulators take no records of 10 MiB, so the stream is at the endpoint of `logweir demo`.
 
+use std::fmt;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,12 @@ const MESSAGE: usize = 690_000;
 
 /// What DESIGN §1.4 allows the process.
 const MOST_MEMORY: u64 = 256 << 20;
+
+/// Within which deliveries are at full speed again.
+const SOON: Duration = Duration::from_secs(10);
+
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The memory allocator's settings, as the unit has them for the daemon.
 fn allocator() -> Vec<(&'static str, String)> {
@@ -110,6 +117,8 @@ pub(crate) async fn backpressure(servers: Arc<Servers>) -> Outcome {
     let metrics = daemon.metrics().await;
     let leases = ["held", "lost"].map(|of| metrics.sum(&lease_metric(of), &[]));
     assert_eq!(leases, [u64::from(SHARDS), 0], "leases held and lost");
+    let pace = pace(&daemon, rig.ledger.put_so_far()).await;
+    rig.say(&format!("delivers again after {:.1} s, {pace}", pace.first.as_secs_f64()));
     rig.settled(&daemon, ended).await;
     let peak = daemon.peak_memory();
     rig.say(&format!("{} MiB at most, {struck} requests stalled", peak >> 20));
@@ -117,7 +126,53 @@ pub(crate) async fn backpressure(servers: Arc<Servers>) -> Outcome {
     if peak > MOST_MEMORY {
         outcome.broken = Some(format!("{} MiB, of 256 that it may take", peak >> 20));
     }
+    if !pace.is_full_at_once() {
+        outcome.broken = Some(format!("it does not go on as fast as it can: {pace}"));
+    }
     outcome
+}
+
+/// How deliveries went on when nothing stalled any more.
+struct Pace {
+    /// Until the first.
+    first: Duration,
+    /// From then until the last.
+    rest: Duration,
+    /// How many there were in the first ten seconds of that, and in all of it.
+    soon: u64,
+    all: u64,
+}
+
+impl Pace {
+    /// Whether the first ten seconds were at least half as busy as all of it.
+    fn is_full_at_once(&self) -> bool {
+        let share = (SOON.as_secs_f64() / self.rest.as_secs_f64()).min(1.0);
+        self.soon as f64 >= 0.5 * share * self.all as f64
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (all, rest) = (self.all, self.rest.as_secs_f64());
+        write!(f, "{} events in the {SOON:.0?} from then on, {all} in {rest:.1} s", self.soon)
+    }
+}
+
+/// Watches deliveries until so many events in all have been delivered.
+async fn pace(daemon: &Daemon, events: usize) -> Pace {
+    let began = Instant::now();
+    let delivered = async || daemon.metrics().await.sum("logweir_events_delivered_total", &[]);
+    let (before, mut soon, mut all, mut first) = (delivered().await, 0, 0, None);
+    while before + all < events as u64 {
+        assert!(began.elapsed() < PATIENCE, "{all} of {events} events after {PATIENCE:?}");
+        sleep(Duration::from_millis(100)).await;
+        all = delivered().await - before;
+        if all > 0 && first.get_or_insert_with(Instant::now).elapsed() <= SOON {
+            soon = all;
+        }
+    }
+    let first = first.unwrap_or(began);
+    Pace { first: first - began, rest: first.elapsed(), soon, all }
 }
 
 /// One of two destinations stalls, with more waiting for it than fits into memory: the shards that
