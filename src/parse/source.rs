@@ -1,6 +1,7 @@
 //! Where a log event comes from.
 
-use std::cell::{OnceCell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::fmt;
 
 use crate::event::Timestamp;
 
@@ -22,17 +23,23 @@ pub struct Source<'a> {
 }
 
 /// What is reused from event to event, whatever their source.
-#[derive(Debug)]
 pub struct Memory {
     calendar: Calendar,
-    flow: RefCell<Option<Box<vpc_flow::Memory>>>,
+    flow: Cell<Option<Box<vpc_flow::Memory>>>,
     tape: RefCell<tape::Memory>,
 }
 
 impl Memory {
     const fn new() -> Self {
         let tape = RefCell::new(tape::Memory::new());
-        Self { calendar: Calendar::new(), flow: RefCell::new(None), tape }
+        Self { calendar: Calendar::new(), flow: Cell::new(None), tape }
+    }
+}
+
+impl fmt::Debug for Memory {
+    /// What is in it says nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
     }
 }
 
@@ -119,7 +126,7 @@ impl<'a> Source<'a> {
 
     /// Keeps it for the next line.
     pub(super) fn keep_flow_memory(&self, memory: Box<vpc_flow::Memory>) {
-        self.memory.flow.replace(Some(memory));
+        self.memory.flow.set(Some(memory));
     }
 
     /// Memory for the tape of an event.

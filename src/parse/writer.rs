@@ -93,8 +93,7 @@ impl Calendar {
         }
         let (second, millisecond) = (in_day / 1_000, in_day % 1_000);
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        let colons = u64::from_le_bytes(*b"\0\0:\0\0:\0\0");
-        let time = two(hour) | two(minute) << 24 | two(second) << 48 | colons;
+        let time = time_of_day(hour, minute, second);
         let frame = u64::from_le_bytes(*b".\0\0\0Z\"\0\0");
         let hundreds = u64::from(b'0') + u64::from(millisecond / 100);
         let fraction = hundreds << 8 | two(millisecond % 100) << 16 | frame;
@@ -114,6 +113,15 @@ fn show_date(day: u32) -> (u64, u32) {
     let begin = u64::from_le_bytes(*b"\"\0\0\0\0-\0\0") | year | two(month) << 48;
     let end = u32::from_le_bytes(*b"-\0\0T") | (two(day) as u32) << 8;
     (begin, end)
+}
+
+/// `hh:mm:ss`, the first digit the lowest byte: the digits of all three numbers at once.
+const fn time_of_day(hour: u32, minute: u32, second: u32) -> u64 {
+    let numbers = hour as u64 | (minute as u64) << 24 | (second as u64) << 48;
+    // A tenth of each, for numbers up to 99.
+    let tens = (numbers * 103) >> 10 & 0x000f_0000_0f00_000f;
+    // The ones are the next byte: 256 (n - 10 tens) + tens.
+    (numbers << 8) - tens * 2_559 + u64::from_le_bytes(*b"00:00:00")
 }
 
 /// The two decimal digits of a number up to 99, the first the lowest byte.
