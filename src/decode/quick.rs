@@ -138,10 +138,10 @@ impl<'a> Reader<'a> {
     fn log_event(&mut self, events: &mut Vec<LogEvent<'a>>) -> Option<()> {
         let (mut id, mut timestamp, mut message, mut marks) = (None, None, None, Marks::default());
         // What is always there comes first, in this order; else each key is looked at.
-        let (mut ended, mut is_numbered) = (false, false);
+        let (mut ended, mut has_number) = (false, false);
         if self.skip_all(b"{\"id\":\"") {
             let inside;
-            (inside, is_numbered) = self.id()?;
+            (inside, has_number) = self.id()?;
             id = Some(inside);
             if self.skip_all(b",\"timestamp\":") {
                 timestamp = Some(self.whole_number()?);
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
         event.id = Cow::Borrowed(id.unwrap_or_default());
         event.timestamp = timestamp.map(Timestamp);
         event.message = Cow::Borrowed(message);
-        event.marks = if is_numbered { marks.with_number() } else { marks };
+        event.marks = if has_number { marks.with_number() } else { marks };
         Some(())
     }
 
@@ -385,7 +385,7 @@ mod tests {
             let known: Vec<u32> = known.map(|(_, place)| place).collect();
             assert_eq!(marks.places(), known, "{}", event.message);
             let is_number = event.id.len() == ID_DIGITS && scan::all_digits(event.id.as_bytes());
-            assert!(is_number || !marks.is_numbered(), "{}", event.id);
+            assert!(is_number || !marks.has_number(), "{}", event.id);
         }
         assert!(read.is_some() || decoded.envelopes.is_empty() && decoded.control_messages == 0);
         read.map(|()| format!("{decoded:?}"))
@@ -477,7 +477,7 @@ mod tests {
                     .unwrap();
                 let event = &decoded.envelopes[0].log_events[0];
                 assert_eq!(event.id, id);
-                assert_eq!(event.marks.is_numbered(), is_number && is_whole, "{id}");
+                assert_eq!(event.marks.has_number(), is_number && is_whole, "{id}");
             }
         }
     }

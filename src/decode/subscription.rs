@@ -65,7 +65,7 @@ pub struct LogEvent<'a> {
 pub struct Marks<'a> {
     places: &'a [u32],
     plain: Option<&'a [u8]>,
-    is_numbered: bool,
+    has_number: bool,
 }
 
 impl fmt::Debug for Marks<'_> {
@@ -79,22 +79,22 @@ impl fmt::Debug for Marks<'_> {
 impl<'a> Marks<'a> {
     /// Of a message that had escapes at these places.
     pub(super) const fn new(places: &'a [u32]) -> Self {
-        Self { places, plain: None, is_numbered: false }
+        Self { places, plain: None, has_number: false }
     }
 
     /// Of a message without any, with which this text begins.
     pub(crate) const fn plain_in(text: &'a [u8]) -> Self {
-        Self { places: &[], plain: Some(text), is_numbered: false }
+        Self { places: &[], plain: Some(text), has_number: false }
     }
 
     /// The same, of an event whose id is digits, as many as CloudWatch Logs writes.
     pub(super) const fn with_number(self) -> Self {
-        Self { is_numbered: true, ..self }
+        Self { has_number: true, ..self }
     }
 
     /// Whether it was seen that the id is digits, as many as CloudWatch Logs writes.
-    pub(crate) const fn is_numbered(self) -> bool {
-        self.is_numbered
+    pub(crate) const fn has_number(self) -> bool {
+        self.has_number
     }
 
     /// The places of all escapes, in order, if there are any and somebody noted them.

@@ -96,7 +96,7 @@ impl Parser {
     pub fn read<'a>(&'a self, source: &Source<'_>, event: &'a LogEvent<'a>) -> Parsed<'a> {
         let id = event.id.as_bytes();
         let has_number =
-            event.marks.is_numbered() || (50..=60).contains(&id.len()) && scan::all_digits(id);
+            event.marks.has_number() || (50..=60).contains(&id.len()) && scan::all_digits(id);
         // Each is made in its place: to move one means to wait until it is written.
         let parsed = |content| Parsed { event, content, has_number };
         match self {

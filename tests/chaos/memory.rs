@@ -31,7 +31,7 @@ const MOST_MEMORY: u64 = 256 << 20;
 /// Within which deliveries are at full speed again.
 const SOON: Duration = Duration::from_secs(10);
 
-/// How long all of it may take.
+/// How long all that waits may take then.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The memory allocator's settings, as the unit has them for the daemon.
@@ -125,8 +125,7 @@ pub(crate) async fn backpressure(servers: Arc<Servers>) -> Outcome {
     let mut outcome = rig.finish(daemon, ended).await;
     if peak > MOST_MEMORY {
         outcome.broken = Some(format!("{} MiB, of 256 that it may take", peak >> 20));
-    }
-    if !pace.is_full_at_once() {
+    } else if !pace.is_full_at_once() {
         outcome.broken = Some(format!("it does not go on as fast as it can: {pace}"));
     }
     outcome
