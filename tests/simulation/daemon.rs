@@ -20,7 +20,7 @@ use crate::history::{End, Fault, Happening, Theme};
 use crate::payload::LONGEST;
 use crate::stream;
 use crate::told::Listener;
-use crate::watch::Watch;
+use crate::watch::{FULL, Watch};
 use crate::world::{Line, MIN_FAULTS, MIN_STEPS, Shared, World};
 
 /// After faults have ended, everything must be done by then.
@@ -178,6 +178,7 @@ async fn daemon(world: &Arc<Shared>, disk: &Arc<SimulatedDisk>) -> bool {
     let mut world = world.lock();
     world.look_at_daemon();
     let watch = world.watch.take().unwrap();
+    world.add(FULL, watch.full());
     let fates = counts::fates(&watch.accounts());
     fates.into_iter().chain(retries).for_each(|(what, count)| world.add(what, count));
     let Some((outcome, is_last)) = ended else { return false };

@@ -134,6 +134,8 @@ pub(crate) enum Theme {
     WrongTemplate,
     /// Records that strain the budget for what is fetched.
     Heavy,
+    /// Many records for a cluster that nobody reaches for a minute or more: its bodies fill their budget.
+    Unreachable,
 }
 
 /// The plan of one history.
@@ -162,16 +164,23 @@ impl Plan {
             2..=3 => Theme::ReadOnly,
             4..=11 => Theme::WrongTemplate,
             12..=13 => Theme::Heavy,
+            14..=18 => Theme::Unreachable,
             _ => Theme::Usual,
         };
         let is_long = matches!(theme, Theme::Poison | Theme::ReadOnly);
-        let seconds = if is_long { 1_000 } else { rng.u64(40..120) };
+        let seconds = match theme {
+            Theme::Poison | Theme::ReadOnly => 1_000,
+            Theme::Unreachable => rng.u64(100..120),
+            Theme::Usual | Theme::WrongTemplate | Theme::Heavy => rng.u64(40..120),
+        };
         let mut happenings = happenings(rng, theme, seconds);
         happenings.sort_by_key(|(at, _)| *at);
         let lives = match theme {
             Theme::Poison | Theme::ReadOnly => 1,
             // The breaker forgets what it saw with its daemon.
             Theme::WrongTemplate => rng.u32(1..3),
+            // A new daemon begins with empty budgets.
+            Theme::Unreachable => rng.u32(..2),
             Theme::Usual | Theme::Heavy => rng.u32(1..5),
         };
         Self {
@@ -181,13 +190,19 @@ impl Plan {
             quiet: Duration::from_secs(seconds),
             refused_percent: match theme {
                 Theme::WrongTemplate => 80,
-                Theme::Usual | Theme::Poison | Theme::ReadOnly | Theme::Heavy => {
-                    *rng.choice(&[0, 5, 5, 40]).unwrap()
-                }
+                Theme::Usual
+                | Theme::Poison
+                | Theme::ReadOnly
+                | Theme::Heavy
+                | Theme::Unreachable => *rng.choice(&[0, 5, 5, 40]).unwrap(),
             },
             max_letters: (!is_long && rng.u8(..4) == 0).then_some(4_000),
             // Of less, the part for replays would hold bodies below what a batch is charged at least.
-            body: *rng.choice(&[2 << 20, 3 << 20, 4 << 20]).unwrap(),
+            body: if theme == Theme::Unreachable {
+                2 << 20
+            } else {
+                *rng.choice(&[2 << 20, 3 << 20, 4 << 20]).unwrap()
+            },
             shards: rng.usize(2..5),
             expires: !is_long && rng.u8(..6) == 0,
         }
@@ -197,7 +212,8 @@ impl Plan {
 fn happenings(rng: &mut Rng, theme: Theme, seconds: u64) -> Vec<(Duration, Happening)> {
     let mut all = Vec::new();
     let at = |rng: &mut Rng| Duration::from_millis(rng.u64(..seconds * 1000));
-    for _ in 0..rng.u32(30..80) {
+    let puts = if theme == Theme::Unreachable { 200..300 } else { 30..80 };
+    for _ in 0..rng.u32(puts) {
         // What is to be given up must come early.
         let early = if theme == Theme::Poison { rng.u32(1..4) } else { 1 };
         all.push((at(rng) / early, Happening::Put));
@@ -207,6 +223,7 @@ fn happenings(rng: &mut Rng, theme: Theme, seconds: u64) -> Vec<(Duration, Happe
     if let Some(fault) = match theme {
         Theme::Poison => Some(Fault::Poison),
         Theme::ReadOnly => Some(*rng.choice(&[Fault::WriteBlock, Fault::Closed]).unwrap()),
+        Theme::Unreachable => Some(Fault::Lost),
         Theme::Usual | Theme::WrongTemplate | Theme::Heavy => None,
     } {
         let which = rng.usize(..6);

@@ -94,7 +94,7 @@ impl World {
                 let length = self.rng.usize(LONGEST / 4..LONGEST);
                 return self.envelope_of(events, vec![length]).into_bytes();
             }
-            Theme::Usual | Theme::Poison | Theme::ReadOnly | Theme::Heavy => 9,
+            Theme::Usual | Theme::Poison | Theme::ReadOnly | Theme::Heavy | Theme::Unreachable => 9,
         };
         self.add("record: JSON", 1);
         self.envelope(events, most).into_bytes()

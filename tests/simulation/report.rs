@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::cluster::Said;
 use crate::daemon::History;
 use crate::history::Fault;
+use crate::watch::FULL;
 
 /// Each fault and verdict is seen once in so many histories on the average: a thousand times in
 /// 10,000.
@@ -61,7 +62,7 @@ impl Sum {
         let letters = RefusalReason::ALL.iter().map(|reason| format!("letter: {reason}"));
         let retries = RetryReason::ALL.iter().map(|reason| format!("retry: {}", reason.as_str()));
         let breaker = ["begun", "over"].map(|what| format!("hold {what}: breaker"));
-        let all = all.chain(letters).chain(retries).chain(breaker);
+        let all = all.chain(letters).chain(retries).chain(breaker).chain([FULL.to_owned()]);
         let count = |what: &str| self.counts.get(what).copied().unwrap_or(0);
         all.filter(|what| self.histories >= MANY && count(what) < self.histories / ONE_IN).collect()
     }

@@ -314,7 +314,7 @@ impl World {
 
     /// At every step.
     pub(crate) fn look_at_daemon(&mut self) {
-        let Some(watch) = &self.watch else { return };
+        let Some(watch) = &mut self.watch else { return };
         if let Err(what) = watch.look(self.stream.handed_out()) {
             self.violated(what);
         }
