@@ -7,6 +7,9 @@ use logweir::app::Memory;
 use logweir::event::{DestinationId, RouteId};
 use logweir::telemetry::ledger::{Accounts, Ledger};
 
+/// The budgets that come first are of what is fetched: live, and for replays.
+const FETCH_BUDGETS: usize = 2;
+
 /// What an open body takes of its budget, in bytes: the `bulk.max_body` of the configuration.
 const BODY: usize = 64 << 10;
 
@@ -44,11 +47,12 @@ impl Watch {
         self.ledger.book(|accounts| identity = accounts.check(&self.fan_out));
         identity.map_err(|error| format!("the ledger's identity: {error}"))?;
         for (n, (size, taken)) in self.memory.sizes_and_taken().enumerate() {
-            let most = if n < 2 { size } else { size + self.document };
+            let is_of_bodies = n >= FETCH_BUDGETS;
+            let most = if is_of_bodies { size + self.document } else { size };
             if taken > most {
                 return Err(format!("{taken} bytes are taken of budget {n}, which has {size}"));
             }
-            if n >= 2 && taken + BODY > size {
+            if is_of_bodies && taken + BODY > size {
                 self.full.insert(n);
             }
         }
