@@ -20,6 +20,10 @@ pub(super) const IDLE: Duration = Duration::from_secs(1);
 /// What one call may ask for (`GetRecords` in the API reference).
 const MOST_RECORDS: usize = 10_000;
 
+/// What a page may cost of the fetch budget, in bytes: as much as a shard gives in a second, which is 2 MB of
+/// records (API reference), in Base64 and out of it. Larger ones would take memory and no time.
+const MOST_BYTES: usize = 5 << 20;
+
 /// The cost assumed for a record before the first was seen. Large, so that the first page fits a
 /// small budget whatever is in the shard; the average is near the truth after a second.
 const FIRST_GUESS: usize = 1 << 20;
@@ -46,11 +50,11 @@ impl Pace {
         self.next
     }
 
-    /// How many records to ask for, so that their page fits `room` bytes of the budget; at least
-    /// one, or nothing would ever move.
+    /// How many records to ask for, so that their page fits `room` bytes of the budget and is no larger
+    /// than it need be; at least one, or nothing would ever move.
     #[must_use]
     pub(super) fn limit(&self, room: usize) -> i32 {
-        let records = (room / self.record_cost.max(1)).clamp(1, MOST_RECORDS);
+        let records = (room.min(MOST_BYTES) / self.record_cost.max(1)).clamp(1, MOST_RECORDS);
         i32::try_from(records).unwrap_or(i32::MAX)
     }
 
@@ -134,7 +138,8 @@ mod tests {
             }
             let limit = pace.limit(room as usize);
             prop_assert!((1..=10_000).contains(&limit));
-            prop_assert!(limit == 1 || limit as usize * cost <= room as usize);
+            let most = MOST_BYTES.min(room as usize);
+            prop_assert!(limit == 1 || limit as usize * cost <= most);
         }
     }
 
