@@ -9,7 +9,6 @@ use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{
     Config, Credentials, IdentityCache, SharedHttpClient, StalledStreamProtectionConfig,
 };
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{Shard, ShardIteratorType};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -17,13 +16,13 @@ use aws_smithy_http_client::{Builder, ConnectorBuilder, tls};
 
 use super::admission::Admission;
 use super::call_error::{CallError, FailureReason};
-use super::calls::{Call, Connect, FetchedRecord, Page, ShardCalls, StreamCalls, StreamFacts};
+use super::calls::{Call, Connect, Page, ShardCalls, StreamCalls, StreamFacts};
 use super::config::{StreamConfig, Target};
+use super::page::{Answer, Pages};
 use super::shard_sync::ListedShard;
 use crate::aws::{self, KeptCredentials};
-use crate::event::{SequenceNumber, ShardId, StreamKey, StreamName, Timestamp};
+use crate::event::{ShardId, StreamKey, StreamName};
 use crate::lease::Position;
-use crate::memory::FetchPermit;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -31,7 +30,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a body that has begun may bring nothing.
-const STALL_GRACE: Duration = Duration::from_secs(20);
+pub(super) const STALL_GRACE: Duration = Duration::from_secs(20);
 
 /// A stream cannot be reached as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -166,13 +165,14 @@ impl StreamCalls for StreamClient {
         Box::pin(heeding(&self.credentials, self.list()))
     }
 
-    /// On a connection of its own; see `admission`.
+    /// On a connection of its own; see `page`.
     fn shard(&self, id: ShardId, admission: Admission) -> Box<dyn ShardCalls> {
-        let http = admission.around(http_client(ProxyConfig::from_env()));
+        let pages = Pages::new(admission);
+        let http = pages.around(http_client(ProxyConfig::from_env()));
         let config = self.config.to_builder().http_client(http).build();
         let (client, target) = (Client::from_conf(config), self.target.clone());
         let credentials = self.credentials.clone();
-        Box::new(ShardClient { client, credentials, target, id, admission })
+        Box::new(ShardClient { client, credentials, target, id, pages })
     }
 }
 
@@ -183,7 +183,7 @@ struct ShardClient {
     credentials: KeptCredentials,
     target: Target,
     id: ShardId,
-    admission: Admission,
+    pages: Pages,
 }
 
 impl ShardClient {
@@ -215,22 +215,24 @@ impl ShardClient {
     }
 
     async fn fetch(&self, iterator: &str, limit: i32) -> Result<Page, CallError> {
-        drop(self.admission.take());
+        // What a call that was dropped has left.
+        drop(self.pages.take());
         let call = self.client.get_records().shard_iterator(iterator).limit(limit);
         let call = match &self.target {
             Target::Name(_) => call,
             Target::Arn(arn) => call.stream_arn(arn),
         };
         let answer = call.send().await;
-        let permit = self.admission.take();
+        let (permit, taken) = self.pages.take();
         let answer = answer.map_err(|error| CallError::new("GetRecords", error))?;
-        Ok(page(answer, permit))
+        let Answer { records, next, behind } = taken.unwrap_or_else(|| answer.into());
+        Ok(Page { records, permit, next, behind })
     }
 }
 
 impl ShardCalls for ShardClient {
     fn admission(&self) -> &Admission {
-        &self.admission
+        self.pages.admission()
     }
 
     fn iterator<'a>(&'a self, position: &'a Position) -> Call<'a, String> {
@@ -252,24 +254,6 @@ async fn heeding<T>(
         credentials.refused().await;
     }
     answer
-}
-
-fn page(answer: GetRecordsOutput, permit: FetchPermit) -> Page {
-    let behind = u64::try_from(answer.millis_behind_latest.unwrap_or(0)).unwrap_or(0);
-    let records = answer.records.into_iter().map(|record| FetchedRecord {
-        sequence_number: SequenceNumber::new(&record.sequence_number),
-        arrival: record
-            .approximate_arrival_timestamp
-            .and_then(|time| time.to_millis().ok())
-            .map_or_else(Timestamp::now, Timestamp),
-        payload: record.data.into_inner().into(),
-    });
-    Page {
-        records: records.collect(),
-        permit,
-        next: answer.next_shard_iterator,
-        behind: Duration::from_millis(behind),
-    }
 }
 
 fn listed(shard: &Shard) -> ListedShard {

@@ -14,6 +14,7 @@ mod client;
 mod config;
 mod gap_watch;
 mod metrics;
+mod page;
 mod poll;
 mod scheduler;
 mod shard_consumer;
