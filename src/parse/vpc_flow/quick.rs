@@ -4,7 +4,7 @@
 //! [`Format::read`] refuses every other line, which is then read and judged token by token; that both
 //! make the same document is tested.
 
-use std::net::IpAddr;
+use std::net::Ipv6Addr;
 use std::sync::{Arc, LazyLock};
 
 use crate::parse::schema::FieldType;
@@ -303,7 +303,7 @@ impl Token {
             Self::Text => return length > 0,
             Self::Digits(most) => most,
             Self::Protocol => 9,
-            Self::Address => return is_ipv4(chunk, length) || is_address(chunk, length),
+            Self::Address => return is_ipv4(chunk, length) || is_ipv6(chunk, length),
         };
         // JSON has no number with a leading zero.
         let starts_well = chunk.first() != Some(&b'0') || length == 1;
@@ -312,9 +312,9 @@ impl Token {
 }
 
 #[cold]
-fn is_address(chunk: &[u8; CHUNK], length: usize) -> bool {
+fn is_ipv6(chunk: &[u8; CHUNK], length: usize) -> bool {
     let text = chunk.get(..length).and_then(|text| str::from_utf8(text).ok());
-    text.is_some_and(|text| text.parse::<IpAddr>().is_ok())
+    text.is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Whether the first `length` bytes are an IPv4 address for `Ipv4Addr` too: four numbers up to 255, without
