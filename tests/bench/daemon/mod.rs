@@ -121,7 +121,7 @@ impl Case {
     /// work, and more than a second of what each of 64 busy shards gets.
     fn backlog(&self, options: &Options) -> Plan {
         let shape = Shape::named(self.set).unwrap();
-        let events = if self.set == "cloudtrail" { 300_000 } else { 3_000_000 };
+        let events = if self.set == "cloudtrail" { 250_000 } else { 2_500_000 };
         let events = if options.quick { events } else { events * 2 };
         // As long as the others, since it takes as much longer.
         let events = if self.compression == Compression::Gzip { events / 3 } else { events };
