@@ -18,7 +18,7 @@ use super::admission::Admission;
 use super::call_error::{CallError, FailureReason};
 use super::calls::{Call, Connect, Page, ShardCalls, StreamCalls, StreamFacts};
 use super::config::{StreamConfig, Target};
-use super::page::{Answer, Pages};
+use super::page::{Answer, Buffers, Pages};
 use super::shard_sync::ListedShard;
 use crate::aws::{self, KeptCredentials};
 use crate::event::{ShardId, StreamKey, StreamName};
@@ -61,6 +61,7 @@ struct StreamClient {
     credentials: KeptCredentials,
     target: Target,
     region: String,
+    buffers: Buffers,
 }
 
 impl StreamClient {
@@ -105,7 +106,8 @@ impl StreamClient {
         let config = config.build();
         let client = Client::from_conf(config.clone());
         let target = settings.target(&name);
-        Ok(Self { name, config, client, credentials, target, region })
+        let buffers = Buffers::default();
+        Ok(Self { name, config, client, credentials, target, region, buffers })
     }
 
     async fn facts(&self) -> Result<StreamFacts, CallError> {
@@ -167,7 +169,7 @@ impl StreamCalls for StreamClient {
 
     /// On a connection of its own; see `page`.
     fn shard(&self, id: ShardId, admission: Admission) -> Box<dyn ShardCalls> {
-        let pages = Pages::new(admission);
+        let pages = Pages::new(admission, self.buffers.clone());
         let http = pages.around(http_client(ProxyConfig::from_env()));
         let config = self.config.to_builder().http_client(http).build();
         let (client, target) = (Client::from_conf(config), self.target.clone());

@@ -67,7 +67,8 @@ fn pages() -> Pages {
     let metrics = KinesisMetrics::new(&Registry::new()).unwrap();
     let handle = SourceHandle::new(StreamName::new("logs"), Clock::start(), metrics);
     let report = handle.shard(ShardId::new("shardId-7"), &Position::TrimHorizon);
-    Pages::new(Admission::new(FetchBudget::new(64 << 20).shard(), report))
+    let admission = Admission::new(FetchBudget::new(64 << 20).shard(), report);
+    Pages::new(admission, Buffers::default())
 }
 
 /// What the SDK makes of the answers of this client.
@@ -224,6 +225,34 @@ async fn bytes_are_taken_for_a_page_and_go_with_it() {
     let (permit, _) = pages.take();
     assert_eq!(permit.bytes(), text.len() + text.len() / 4 * 3);
     assert_eq!(pages.take().0.bytes(), 0);
+}
+
+#[tokio::test]
+async fn the_memory_of_a_usual_page_is_used_again_and_no_one_sees_the_page_before() {
+    let pages = pages();
+    let long = page(&[record(&[7; 3_000])]).to_string();
+    let short = page(&[record(b"one")]).to_string();
+    let large = page(&[record(&vec![7; Buffers::LARGEST_KEPT])]).to_string();
+    for (text, kept) in
+        [(&long, long.len()), (&short, long.len()), (&large, 0), (&short, short.len())]
+    {
+        ask(pages.around(Canned::whole(text.clone()).client())).await.unwrap();
+        let (_, taken) = pages.take();
+        let by_sdk = ask(Canned::whole(text.clone()).client()).await;
+        assert_eq!(shown(taken.ok_or(FailureReason::Refused)), shown(by_sdk));
+        let capacities: Vec<_> = pages.buffers.kept().iter().map(Vec::capacity).collect();
+        assert_eq!(capacities.iter().sum::<usize>(), kept, "{capacities:?}");
+    }
+}
+
+#[tokio::test]
+async fn debug_output_tells_nothing_of_what_was_logged() {
+    let pages = pages();
+    let text = page(&[record(b"a secret")]).to_string();
+    ask(pages.around(Canned::whole(text).client())).await.unwrap();
+    let shown = format!("{pages:?}");
+    assert!(!shown.contains("secret"), "{shown}");
+    assert!(format!("{:?}", pages.take().1).contains("secret"), "it was there to be shown");
 }
 
 #[tokio::test(start_paused = true)]
