@@ -33,13 +33,13 @@ const FIRST_GUESS: usize = 1 << 20;
 pub(super) struct Pace {
     next: Moment,
     failures: u32,
-    /// A running average of what a record costs of the fetch budget, in bytes.
-    record_cost: usize,
+    /// A running average of what a record costs of the fetch budget, in bytes; none before the first.
+    record_cost: Option<usize>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { next: Moment::default(), failures: 0, record_cost: FIRST_GUESS }
+        Self { next: Moment::default(), failures: 0, record_cost: None }
     }
 }
 
@@ -54,14 +54,16 @@ impl Pace {
     /// than it need be; at least one, or nothing would ever move.
     #[must_use]
     pub(super) fn limit(&self, room: usize) -> i32 {
-        let records = (room.min(MOST_BYTES) / self.record_cost.max(1)).clamp(1, MOST_RECORDS);
+        // Nothing is known of the first page, but that the guess makes it small.
+        let room = if self.record_cost.is_some() { room.min(MOST_BYTES) } else { room };
+        let records = (room / self.record_cost().max(1)).clamp(1, MOST_RECORDS);
         i32::try_from(records).unwrap_or(i32::MAX)
     }
 
     /// What the next record is expected to cost of the budget, in bytes.
     #[must_use]
     pub(super) fn record_cost(&self) -> usize {
-        self.record_cost
+        self.record_cost.unwrap_or(FIRST_GUESS)
     }
 
     /// Takes note of an answer: `records` that cost `bytes` in all, `behind` the tip.
@@ -79,7 +81,7 @@ impl Pace {
         });
         if let Some(cost) = bytes.checked_div(records) {
             // Larger records count at once, smaller ones by and by: a page too large waits long.
-            self.record_cost = cost.max(usize::midpoint(self.record_cost, cost));
+            self.record_cost = Some(cost.max(usize::midpoint(self.record_cost(), cost)));
         }
     }
 
@@ -163,6 +165,16 @@ mod tests {
         assert_eq!([pace.failed(), pace.failed()], [1, 2]);
         pace.answered(Moment::default(), (0, 0), Duration::ZERO);
         assert_eq!(pace.failed(), 1);
+    }
+
+    #[test]
+    fn the_first_page_goes_by_the_guess_and_later_ones_by_what_a_shard_gives_in_a_second() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.limit(28 << 20), 28);
+        for _ in 0..60 {
+            pace.answered(Moment::default(), (1, 1 << 10), Duration::ZERO);
+        }
+        assert_eq!(pace.limit(28 << 20), 5 << 10);
     }
 
     #[test]
