@@ -29,18 +29,12 @@ const MOST_BYTES: usize = 5 << 20;
 const FIRST_GUESS: usize = 1 << 20;
 
 /// The pace of one shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     next: Moment,
     failures: u32,
     /// A running average of what a record costs of the fetch budget, in bytes; none before the first.
     record_cost: Option<usize>,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { next: Moment::default(), failures: 0, record_cost: None }
-    }
 }
 
 impl Pace {
