@@ -48,7 +48,7 @@ impl Pace {
     /// than it need be; at least one, or nothing would ever move.
     #[must_use]
     pub(super) fn limit(&self, room: usize) -> i32 {
-        // Nothing is known of the first page, but that the guess makes it small.
+        // The guess keeps the first page small enough: by the other limit too it would be a few records.
         let room = if self.record_cost.is_some() { room.min(MOST_BYTES) } else { room };
         let records = (room / self.record_cost().max(1)).clamp(1, MOST_RECORDS);
         i32::try_from(records).unwrap_or(i32::MAX)

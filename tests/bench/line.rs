@@ -196,20 +196,22 @@ impl Line {
         let mut encoder = pin!(encode::task(&self.shared));
         let mut context = Context::from_waker(Waker::noop());
         let mut documents = 0;
-        let (mut left, mut tell) = (records, Some(tell));
-        loop {
-            if left == 0 {
-                tell.take().into_iter().for_each(|tell| tell());
+        let mut tell = Some(tell);
+        for read in 0.. {
+            if read == records
+                && let Some(tell) = tell.take()
+            {
+                tell();
             }
-            left = left.wrapping_sub(1);
             let polled = encoder.as_mut().poll(&mut context);
             while let Ok(batch) = self.batches.try_recv() {
                 documents += batch.len() as u64;
                 finished(batch);
             }
             if let Poll::Ready(()) = polled {
-                return documents;
+                break;
             }
         }
+        documents
     }
 }
