@@ -9,32 +9,32 @@ use serde_json::{Map, Value, json};
 use crate::envelopes::{put, records};
 use crate::rig::{Rig, route};
 use crate::servers::{Kinesis, OpenSearch};
-use crate::trail_events::{OPEN, TrailEvent, log_events, real_events, twins};
+use crate::trail_events::{EVENTS, OPEN, TrailEvent, log_events, trail, twins};
 
 /// Engines refuse documents that would give an index more fields than this.
 const FIELD_LIMIT: usize = 1_000;
 
 #[tokio::test]
 async fn every_cloudtrail_event_is_delivered_whole_whatever_its_open_fields_hold() {
-    let Some(events) = real_events() else { return };
     let Some(search) = OpenSearch::start().await else { return };
     let Some(kinesis) = Kinesis::start().await else { return };
     let stream = "trail";
     kinesis.create_stream(stream, 2).await;
+    let events = trail();
     let (now, mut rng) = (Timestamp::now().0, Rng::with_seed(2));
     let routes = route("trail", "parse = \"cloudtrail\"", "trail-%Y.%m.%d");
     let rig = Rig::new(&kinesis, stream, &format!("url = \"{}\"", search.url()), &routes);
     let daemon = rig.start().await;
 
     put(&kinesis, stream, &records("trail", log_events(&events, 0, now), &mut rng)).await;
-    let metrics = daemon.settled(2_900).await;
+    let metrics = daemon.settled(EVENTS as u64).await;
     assert_eq!(
         metrics.by("logweir_events_delivered_total", "result"),
-        [("created".into(), 2_900)].into()
+        [("created".into(), EVENTS as u64)].into()
     );
-    assert_eq!(count(&search, "trail-*").await, 2_900);
-    let real_fields = fields(&search, "trail-*").await;
-    assert!(real_fields < FIELD_LIMIT, "{real_fields} fields");
+    assert_eq!(count(&search, "trail-*").await, EVENTS as u64);
+    let usual_fields = fields(&search, "trail-*").await;
+    assert!(usual_fields < FIELD_LIMIT, "{usual_fields} fields");
 
     let twins = twins(&events);
     let (from, all) = (events.len(), events.len() + twins.len());
@@ -56,7 +56,7 @@ async fn every_cloudtrail_event_is_delivered_whole_whatever_its_open_fields_hold
     let documents = documents(&search, "trail-*").await;
     events.iter().chain(&twins).for_each(|event| assert_whole(event, &documents[&event.id]));
     println!(
-        "2900 real events: {real_fields} fields; with {} twins: {all} documents, 0 dead letters, \
+        "{EVENTS} events: {usual_fields} fields; with {} twins: {all} documents, 0 dead letters, \
          {all_fields} fields",
         twins.len()
     );
@@ -64,7 +64,6 @@ async fn every_cloudtrail_event_is_delivered_whole_whatever_its_open_fields_hold
 
 #[tokio::test]
 async fn without_our_templates_the_same_events_conflict_until_they_are_replayed() {
-    let Some(events) = real_events() else { return };
     let Some(search) = OpenSearch::start().await else { return };
     let Some(kinesis) = Kinesis::start().await else { return };
     let stream = "untemplated";
@@ -77,7 +76,8 @@ async fn without_our_templates_the_same_events_conflict_until_they_are_replayed(
     let rig = Rig::new(&kinesis, stream, &destination, &routes);
     let daemon = rig.start().await;
 
-    // A third of the real ones: adding hundreds of fields to a mapping takes the engine long.
+    // A third of the others: adding hundreds of fields to a mapping takes the engine long.
+    let events = trail();
     let twins = twins(&events);
     let all: Vec<_> = twins.into_iter().chain(events.into_iter().step_by(3)).collect();
     let (now, mut rng) = (Timestamp::now().0, Rng::with_seed(3));

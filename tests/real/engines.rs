@@ -20,7 +20,7 @@ use crate::envelopes::{LogEvent, put, records};
 use crate::metrics::Metrics;
 use crate::rig::{Daemon, Rig, route};
 use crate::servers::{Engine, Kinesis, OpenSearch};
-use crate::trail_events::{TrailEvent, log_events, real_events, twins};
+use crate::trail_events::{self, TrailEvent, log_events, twins};
 use crate::vpc_flow_queries::Flows;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -72,11 +72,10 @@ async fn takes_and_finds_every_event(its: Its) {
         return;
     }
     let _alone = ONE_AT_A_TIME.lock().await;
-    let Some(mut trail) = real_events() else { return };
-    let Some(flows) = Flows::read() else { return };
     let Some(search) = OpenSearch::start_own(engine).await else { return };
     let Some(kinesis) = Kinesis::start().await else { return };
     kinesis.create_stream(stream, 2).await;
+    let (mut trail, flows) = (trail_events::trail(), Flows::read());
     trail.extend(twins(&trail));
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("documents.db");

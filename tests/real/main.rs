@@ -14,11 +14,15 @@ mod bulk_answers;
 mod cloudtrail_documents;
 mod cloudwatch_logs;
 mod daemon_metrics;
+#[path = "../bench/data/mod.rs"]
+#[allow(dead_code, unused_imports, clippy::string_slice, reason = "the benchmark needs more of it")]
+mod data;
 mod dead_letters;
 mod documents;
 mod engines;
 mod envelopes;
 #[path = "../it/facts.rs"]
+#[allow(dead_code, reason = "other tests are left out without them")]
 mod facts;
 #[path = "../it/fake_bulk.rs"]
 mod fake_bulk;

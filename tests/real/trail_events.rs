@@ -1,12 +1,14 @@
-//! CloudTrail events: the real ones of the facts, and twins of them whose open-ended fields hold
-//! everything that JSON can say.
+//! CloudTrail events: the real ones of the facts, or where these are not found as many made-up ones; and
+//! twins of them whose open-ended fields hold everything that JSON can say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::data::{Maker, Shape};
 use crate::envelopes::LogEvent;
-use crate::facts::fact;
+use crate::facts;
 
 /// The fields that can hold anything.
 pub(crate) const OPEN: [&str; 7] = [
@@ -94,13 +96,35 @@ pub(crate) struct TrailEvent {
     pub(crate) message: String,
 }
 
-/// The 2,900 of the facts; `None` (said loudly) when they are not here.
-pub(crate) fn real_events() -> Option<Vec<TrailEvent>> {
-    let text = fact("cloudtrail/invictus.ndjson")?;
-    let events: Vec<_> = text.lines().map(|line| TrailEvent::read(line.to_owned())).collect();
+/// How many the facts have.
+pub(crate) const EVENTS: usize = 2_900;
+
+/// Those of the facts, or as many made-up ones; which it is, is said.
+pub(crate) fn trail() -> Vec<TrailEvent> {
+    let messages = match facts::read("cloudtrail/invictus.ndjson") {
+        Ok(text) => text.lines().map(str::to_owned).collect(),
+        Err(error) => {
+            println!(
+                "made-up events, for there are no facts (cloudtrail/invictus.ndjson: {error})"
+            );
+            made_up()
+        }
+    };
+    let events: Vec<_> = messages.into_iter().map(TrailEvent::read).collect();
     let ids: BTreeSet<_> = events.iter().map(|event| event.id.as_str()).collect();
-    assert_eq!(ids.len(), 2_900);
-    Some(events)
+    assert_eq!(ids.len(), EVENTS);
+    events
+}
+
+/// Messages of the benchmark's events.
+fn made_up() -> Vec<String> {
+    let mut maker = Maker::new(Shape::named("cloudtrail").unwrap());
+    let messages = (0..).flat_map(|record| {
+        let envelope: Value = serde_json::from_str(maker.envelope(record)).unwrap();
+        let events = envelope["logEvents"].as_array().unwrap();
+        events.iter().map(|event| event["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    });
+    messages.take(EVENTS).collect()
 }
 
 /// Twins of `events`, with ids of their own: each shape once in each open-ended field, and each
