@@ -284,7 +284,8 @@ impl Parsed<'_> {
         }
     }
 
-    /// Appends the document to `out`: one JSON object on one line, no line end.
+    /// Appends the document to `out`: one JSON object on one line, no line end. The source is the one that
+    /// the event was read with.
     pub fn write(&self, source: &Source<'_>, stamp: Stamp, out: &mut Vec<u8>) -> Written {
         let is_lambda = matches!(self.content, Content::Lambda);
         let (time, id) = (stamp.timestamp, (self.event.id.as_ref(), self.has_number));
@@ -295,7 +296,7 @@ impl Parsed<'_> {
         if stamp.undated {
             self.write_original_time(&mut document);
         }
-        self.write_content(&mut document);
+        self.write_content(source, &mut document);
         document.end()
     }
 
@@ -303,16 +304,15 @@ impl Parsed<'_> {
     pub fn give_back(&mut self, source: &Source<'_>) {
         match &mut self.content {
             Content::CloudTrail(event) => event.give_back(source),
-            Content::VpcFlow(line) => line.give_back(source),
             Content::Json(log) => log.give_back(source),
-            Content::Plain(_) | Content::Lambda => {}
+            Content::VpcFlow(_) | Content::Plain(_) | Content::Lambda => {}
         }
     }
 
-    fn write_content(&self, document: &mut Document<'_>) {
+    fn write_content(&self, source: &Source<'_>, document: &mut Document<'_>) {
         match &self.content {
             Content::CloudTrail(event) => event.write(document),
-            Content::VpcFlow(line) => line.write(document),
+            Content::VpcFlow(line) => line.write(source, document),
             Content::Json(log) => log.write(document),
             Content::Plain(error) => {
                 if let Some(error) = error {

@@ -1,6 +1,6 @@
 //! Where a log event comes from.
 
-use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::cell::{OnceCell, RefCell, RefMut};
 use std::fmt;
 
 use crate::event::Timestamp;
@@ -25,14 +25,15 @@ pub struct Source<'a> {
 /// What is reused from event to event, whatever their source.
 pub struct Memory {
     calendar: Calendar,
-    flow: Cell<Option<Box<vpc_flow::Memory>>>,
+    flow: RefCell<vpc_flow::Memory>,
     tape: RefCell<tape::Memory>,
 }
 
 impl Memory {
     const fn new() -> Self {
+        let flow = RefCell::new(vpc_flow::Memory::new());
         let tape = RefCell::new(tape::Memory::new());
-        Self { calendar: Calendar::new(), flow: Cell::new(None), tape }
+        Self { calendar: Calendar::new(), flow, tape }
     }
 }
 
@@ -119,14 +120,9 @@ impl<'a> Source<'a> {
         self.memory.calendar.write(timestamp, out);
     }
 
-    /// What reading the flow log line before left.
-    pub(super) fn flow_memory(&self) -> Box<vpc_flow::Memory> {
-        self.memory.flow.take().unwrap_or_default()
-    }
-
-    /// Keeps it for the next line.
-    pub(super) fn keep_flow_memory(&self, memory: Box<vpc_flow::Memory>) {
-        self.memory.flow.set(Some(memory));
+    /// Memory for a flow log line, with what the line before left.
+    pub(super) fn flow_memory(&self) -> RefMut<'_, vpc_flow::Memory> {
+        self.memory.flow.borrow_mut()
     }
 
     /// Memory for the tape of an event.

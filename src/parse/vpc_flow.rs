@@ -12,6 +12,8 @@ use super::{ParseError, Source, structural, vpc_fields};
 
 pub(super) use self::quick::Memory;
 
+use self::quick::Place;
+
 /// 9999-12-31T23:59:59Z, the last second that the engines' dates can show.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -95,14 +97,9 @@ impl VpcFormat {
         event: &'a LogEvent<'_>,
     ) -> Result<Line<'a>, ParseError> {
         let line = event.message.as_ref();
-        let quickly = self.quick.as_ref().and_then(|quick| {
-            let mut memory = source.flow_memory();
-            if quick.read(line, event.marks.plain(), &mut memory).is_some() {
-                return Some(memory);
-            }
-            source.keep_flow_memory(memory);
-            None
-        });
+        let quick = self.quick.as_ref();
+        let quickly = quick
+            .and_then(|quick| quick.read(line, event.marks.plain(), &mut source.flow_memory()));
         if quickly.is_none() {
             self.judge(line)?;
         }
@@ -204,23 +201,17 @@ fn field_name(aws_name: &str) -> String {
 pub(super) struct Line<'a> {
     format: &'a VpcFormat,
     line: &'a str,
-    /// What it says, if it could be read quickly.
-    quickly: Option<Box<Memory>>,
+    /// Where its fields are, if it could be read quickly.
+    quickly: Option<Place>,
 }
 
 impl Line<'_> {
     /// Writes every field that is there: `-` means absent, which is neither 0 nor `"-"`.
-    pub(super) fn write(&self, document: &mut Document<'_>) {
-        match &self.quickly {
-            Some(memory) => document.append(memory.fields()),
+    pub(super) fn write(&self, source: &Source<'_>, document: &mut Document<'_>) {
+        let memory = source.flow_memory();
+        match self.quickly.and_then(|place| memory.fields(place)) {
+            Some(fields) => document.append(fields),
             None => self.write_each(document),
-        }
-    }
-
-    /// Gives its memory to the next line.
-    pub(super) fn give_back(&mut self, source: &Source<'_>) {
-        if let Some(memory) = self.quickly.take() {
-            source.keep_flow_memory(memory);
         }
     }
 

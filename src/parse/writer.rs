@@ -268,13 +268,17 @@ impl<'o> Window<'o> {
 }
 
 /// The fields of a document, in memory that is used again and again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fields {
     room: Vec<u8>,
     length: usize,
 }
 
 impl Fields {
+    pub(super) const fn new() -> Self {
+        Self { room: Vec::new(), length: 0 }
+    }
+
     /// Room for at least so many bytes, in which is what was written before.
     #[inline]
     pub(super) fn room(&mut self, most: usize) -> &mut [u8] {

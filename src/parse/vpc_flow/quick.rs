@@ -55,9 +55,11 @@ enum Token {
 }
 
 /// What a line was made into, in memory that is used again and again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memory {
     fields: Fields,
+    /// Whose they are.
+    place: Place,
     interface: Option<Interface>,
     /// Of a line behind which not enough follows that may be looked at.
     copy: Vec<u8>,
@@ -75,10 +77,19 @@ struct Interface {
     written: usize,
 }
 
+/// Where the fields of a line are until the next one is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(u64);
+
 impl Memory {
-    /// What the line became: members of an object, each after a comma.
-    pub(super) fn fields(&self) -> &Fields {
-        &self.fields
+    pub(crate) const fn new() -> Self {
+        Self { fields: Fields::new(), place: Place(0), interface: None, copy: Vec::new() }
+    }
+
+    /// What the line became that was told this place: members of an object, each after a comma. None when
+    /// another has been read since.
+    pub(super) fn fields(&self, place: Place) -> Option<&Fields> {
+        (place == self.place).then_some(&self.fields)
     }
 }
 
@@ -113,12 +124,18 @@ impl Format {
 
     /// Writes the fields of a line, if its tokens are surely what their columns say. `plain` is the line
     /// and what came behind it, where no byte of the line has to be escaped.
-    pub(super) fn read(&self, line: &str, plain: Option<&[u8]>, memory: &mut Memory) -> Option<()> {
+    pub(super) fn read(
+        &self,
+        line: &str,
+        plain: Option<&[u8]>,
+        memory: &mut Memory,
+    ) -> Option<Place> {
         let length = line.len();
         if length > MAX_LINE {
             return None;
         }
-        let Memory { fields, interface, copy } = memory;
+        let Memory { fields, place, interface, copy } = memory;
+        place.0 += 1;
         let text = match plain.filter(|text| text.len() >= length + REACH) {
             Some(text) => text,
             None => copied(line.as_bytes(), copy)?,
@@ -141,7 +158,7 @@ impl Format {
         let (end, written) = columns(rest, Tokens { text, length, begin }, written, room)?;
         fields.end(written);
         // The line's end was the last token's.
-        (end == length + 1).then_some(())
+        (end == length + 1).then_some(*place)
     }
 
     /// Writes the fields of the interface.
@@ -347,9 +364,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{MAX_LINE, Memory};
+    use crate::decode::LogEvent;
     use crate::event::Timestamp;
     use crate::parse::document::Document;
-    use crate::parse::vpc_flow::{Line, VpcFormat};
+    use crate::parse::vpc_flow::VpcFormat;
     use crate::parse::{Source, vpc_fields};
     use crate::scan;
 
@@ -373,7 +391,7 @@ mod tests {
         let behind = format!("{line}\"}},{{\"id\":\"1 2 3{}", " 4 -".repeat(30));
         let is_plain = scan::plain(line.as_bytes()) == line.len();
         let seen = is_plain.then_some(behind.as_bytes());
-        let mut memory = Memory::default();
+        let mut memory = Memory::new();
         // The first time nothing is known, then the interface is; and how the line came changes nothing.
         let read = [None, seen, seen, None].map(|plain| fields(format, line, plain, &mut memory));
         let changed = line.replacen("eni-1", "eni-2", 1);
@@ -384,10 +402,17 @@ mod tests {
             return false;
         }
         assert_eq!(format.judge(line), Ok(()), "{line}");
-        let line = Line { format, line, quickly: Some(Box::new(memory)) };
-        let quickly = document(|document| line.write(document));
-        assert_eq!(quickly, document(|document| line.write_each(document)));
+        let source = Source::new("1", "g", "s", "r");
+        let [event, other] =
+            [line, &changed].map(|line| LogEvent { message: line.into(), ..LogEvent::default() });
+        let line = format.read(&source, &event).unwrap();
+        assert!(line.quickly.is_some());
+        let quickly = document(|document| line.write(&source, document));
         serde_json::from_str::<serde_json::Value>(&quickly).unwrap();
+        assert_eq!(quickly, document(|document| line.write_each(document)));
+        // The fields of the next line are not taken for its own.
+        _ = format.read(&source, &other);
+        assert_eq!(quickly, document(|document| line.write(&source, document)));
         true
     }
 
@@ -397,8 +422,8 @@ mod tests {
         plain: Option<&[u8]>,
         memory: &mut Memory,
     ) -> Option<Vec<u8>> {
-        format.quick.as_ref().unwrap().read(line, plain, memory)?;
-        Some(memory.fields().as_bytes().to_vec())
+        let place = format.quick.as_ref().unwrap().read(line, plain, memory)?;
+        Some(memory.fields(place).unwrap().as_bytes().to_vec())
     }
 
     fn token() -> impl Strategy<Value = String> {
