@@ -7,6 +7,7 @@
 //! [`subscription`]: super::subscription
 
 use std::borrow::Cow;
+use std::iter;
 
 use serde_json::value::RawValue;
 
@@ -161,14 +162,15 @@ impl<'a> Reader<'a> {
             return Some(());
         }
         let message = message?;
-        // Changed where it stays. What is pushed is made before there is room for it, and moving it means to
+        // Made where it stays. What is pushed is made before there is room for it, and moving it means to
         // wait: sixteen bytes that were just written as two times eight cannot be read together at once.
-        events.push(LogEvent::default());
-        let event = events.last_mut()?;
-        event.id = Cow::Borrowed(id.unwrap_or_default());
-        event.timestamp = timestamp.map(Timestamp);
-        event.message = Cow::Borrowed(message);
-        event.marks = if has_number { marks.with_number() } else { marks };
+        events.extend(iter::once_with(|| LogEvent {
+            id: Cow::Borrowed(id.unwrap_or_default()),
+            timestamp: timestamp.map(Timestamp),
+            message: Cow::Borrowed(message),
+            marks: if has_number { marks.with_number() } else { marks },
+            extracted_fields: None,
+        }));
         Some(())
     }
 

@@ -103,7 +103,10 @@ impl Parser {
             Self::CloudTrail => {
                 or_plain(cloudtrail::Event::read(source, event), Content::CloudTrail, parsed)
             }
-            Self::VpcFlow(format) => or_plain(format.read(source, event), Content::VpcFlow, parsed),
+            Self::VpcFlow(format) => match format.read_quickly(source, event) {
+                Some(line) => parsed(Content::VpcFlow(line)),
+                None => or_plain(format.read_surely(event), Content::VpcFlow, parsed),
+            },
             Self::Json(options) => or_plain(options.read(source, event), Content::Json, parsed),
             Self::Plain => parsed(Content::Plain(None)),
             Self::Lambda => parsed(Content::Lambda),

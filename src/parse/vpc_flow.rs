@@ -90,23 +90,40 @@ impl VpcFormat {
     }
 
     /// Checks that every token of a line is what its column says; the format alone decides.
-    #[inline]
     pub(super) fn read<'a>(
         &'a self,
         source: &Source<'_>,
         event: &'a LogEvent<'_>,
     ) -> Result<Line<'a>, ParseError> {
-        let line = event.message.as_ref();
-        let quick = self.quick.as_ref();
-        let quickly = quick
-            .and_then(|quick| quick.read(line, event.marks.plain(), &mut source.flow_memory()));
-        if quickly.is_none() {
-            self.judge(line)?;
-        }
-        Ok(Line { format: self, line, quickly })
+        self.read_quickly(source, event).map_or_else(|| self.read_surely(event), Ok)
     }
 
-    /// The same, token by token.
+    /// The same for a line as AWS writes it; none for any other. (What is read must be made in its place: what
+    /// is written in pieces and then moved as a whole has to be waited for.)
+    #[inline(always)]
+    pub(super) fn read_quickly<'a>(
+        &'a self,
+        source: &Source<'_>,
+        event: &'a LogEvent<'_>,
+    ) -> Option<Line<'a>> {
+        let line = event.message.as_ref();
+        let quick = self.quick.as_ref()?;
+        let place = quick.read(line, event.marks.plain(), &mut source.flow_memory())?;
+        Some(Line { format: self, line, quickly: Some(place) })
+    }
+
+    /// The same for any line.
+    #[cold]
+    pub(super) fn read_surely<'a>(
+        &'a self,
+        event: &'a LogEvent<'_>,
+    ) -> Result<Line<'a>, ParseError> {
+        let line = event.message.as_ref();
+        self.judge(line)?;
+        Ok(Line { format: self, line, quickly: None })
+    }
+
+    /// Token by token.
     fn judge(&self, line: &str) -> Result<(), ParseError> {
         let mut tokens = line.split_ascii_whitespace();
         let mut wrong = None;
