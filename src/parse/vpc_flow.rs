@@ -98,8 +98,8 @@ impl VpcFormat {
         self.read_quickly(source, event).map_or_else(|| self.read_surely(event), Ok)
     }
 
-    /// The same for a line as AWS writes it; none for any other. (What is read must be made in its place: what
-    /// is written in pieces and then moved as a whole has to be waited for.)
+    /// The same for a line as AWS writes it; none for any other. (Inlined, so that the line is made in its
+    /// place: what is written in pieces and then moved as a whole has to be waited for.)
     #[inline(always)]
     pub(super) fn read_quickly<'a>(
         &'a self,
