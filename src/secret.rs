@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize, Serializer};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-const SHOWN: &str = "[secret]";
+/// What is shown in its place.
+pub const SHOWN: &str = "[secret]";
 
 impl Secret {
     /// Takes the secret.

@@ -115,12 +115,16 @@ impl Fakes {
             tls: FakeBulk::start_tls(Authority::new().server(None)).await,
             proxy: FakeBulk::start().await,
         };
-        let unknown = json!({"error": {"type": "security_exception", "reason": "who are you?"}});
+        // Some show what they were sent.
+        let sent = STANDARD.encode(format!("logweir:{PASSWORD}"));
+        let unknown = format!("who are you? Authorization: Basic {sent} is logweir, {PASSWORD}");
+        let unknown = json!({"error": {"type": "security_exception", "reason": unknown}});
         fakes.search.answer(whole(401, &unknown));
         fakes.search.rule(|_, id, _| {
             id.ends_with('7').then(|| item_error(400, "mapper_parsing_exception", "no such field"))
         });
         let expired = "The security token included in the request is expired";
+        let expired = format!("{expired}: x-amz-security-token:{SESSION_TOKEN}");
         let expired = whole(403, &json!({"message": expired}));
         fakes.aws.always(Some(Script::Whole(expired)));
         fakes.proxy.always(Some(Script::Whole(whole(407, &json!({"error": "no"})))));

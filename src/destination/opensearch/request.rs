@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::event::Timestamp;
 
-use super::auth::{Auth, SignError};
+use super::auth::{self, Auth, SignError};
 use super::config::{BuildError, Compression, NodeUrl, OpenSearchConfig};
 use super::gzip::Gzip;
 use super::response::retry_after;
@@ -165,7 +165,12 @@ impl Http {
         let response = self.client.execute(request).await.map_err(failed)?;
         let status = response.status().as_u16();
         let retry_after = asked_wait(&response);
-        let reply = Reply { status, retry_after, body: read_body(response).await? };
+        let mut body = read_body(response).await?;
+        // What is no bulk answer may be shown to people.
+        if !(200..=299).contains(&status) {
+            auth::conceal(&headers, &mut body);
+        }
+        let reply = Reply { status, retry_after, body };
         let is_refused = matches!(status, 401 | 403);
         if is_refused && self.auth.is_renewed(status, &headers).await {
             return Ok(Sent::Renewed(reply));

@@ -1,7 +1,12 @@
 //! Says who we are on each request: by a header that holds a secret, or by a signature over all of it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use memchr::memmem;
 use reqwest::Request;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
+
+use crate::secret;
 
 use super::config::BuildError;
 
@@ -74,6 +79,49 @@ impl Auth {
     }
 }
 
+/// Takes out of an answer what it repeats of the secrets that the request came with. A proxy may be set to
+/// show what it was sent, and AWS shows the token of temporary credentials where a signature is wrong.
+pub fn conceal(sent: &HeaderMap, answer: &mut Vec<u8>) {
+    for secret in secrets(sent) {
+        let (mut kept, mut from) = (Vec::new(), 0);
+        for at in memmem::find_iter(answer, &secret) {
+            kept.extend_from_slice(answer.get(from..at).unwrap_or_default());
+            kept.extend_from_slice(secret::SHOWN.as_bytes());
+            from = at + secret.len();
+        }
+        if from > 0 {
+            kept.extend_from_slice(answer.get(from..).unwrap_or_default());
+            *answer = kept;
+        }
+    }
+}
+
+/// As they are in headers, in JSON, and for a password as it is typed.
+fn secrets(sent: &HeaderMap) -> Vec<Vec<u8>> {
+    let token = sent.get("x-amz-security-token").and_then(|token| token.to_str().ok());
+    let value = sent.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let credential = value.and_then(|value| match value.split_once(' ')? {
+        ("Basic" | "ApiKey", credential) => Some(credential),
+        // A signature of this one request.
+        _ => None,
+    });
+    let plain = credential.and_then(|credential| STANDARD.decode(credential).ok());
+    let password = plain.and_then(|plain| {
+        let colon = memchr::memchr(b':', &plain)?;
+        plain.get(colon + 1..).filter(|password| is_no_word(password)).map(<[u8]>::to_vec)
+    });
+    let sent = token.into_iter().chain(credential);
+    let escaped =
+        sent.clone().filter(|text| text.contains('/')).map(|text| text.replace('/', "\\/"));
+    sent.map(str::to_owned).chain(escaped).map(String::into_bytes).chain(password).collect()
+}
+
+/// Whether the password can be no part of what an engine says by itself, by which it is judged.
+fn is_no_word(password: &[u8]) -> bool {
+    let is_of_words = |byte: &u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b' ');
+    password.len() >= 6 && !password.iter().all(is_of_words)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +180,32 @@ mod tests {
         std::fs::write(file.path(), "").unwrap();
         assert!(!auth.is_renewed(401, &headers(&auth).await).await);
         assert_eq!(headers(&auth).await[AUTHORIZATION], "ApiKey second");
+    }
+
+    #[tokio::test]
+    async fn what_an_answer_repeats_of_a_secret_is_taken_out() {
+        let said = async |config: &str, answer: &str| {
+            let mut answer = answer.as_bytes().to_vec();
+            conceal(&headers(&auth(config)).await, &mut answer);
+            String::from_utf8(answer).unwrap()
+        };
+        let basic = "basic = { user = 'Aladdin', password = '0pen sesame?' }";
+        assert_eq!(header_of(basic).await, "Basic QWxhZGRpbjowcGVuIHNlc2FtZT8=");
+        let answer = r#"{"a":"Basic QWxhZGRpbjowcGVuIHNlc2FtZT8=","b":"Aladdin, 0pen sesame? 0pen sesame?"}"#;
+        let concealed = r#"{"a":"Basic [secret]","b":"Aladdin, [secret] [secret]"}"#;
+        assert_eq!(said(basic, answer).await, concealed);
+        let key = "api_key = { key = 'c2VzYW1l/3+/' }";
+        assert_eq!(said(key, r"c2VzYW1l/3+/ c2VzYW1l\/3+\/").await, "[secret] [secret]");
+        // By these words an answer is judged.
+        let word = "basic = { user = 'u', password = 'sesame_exception' }";
+        assert_eq!(said(word, "sesame_exception").await, "sesame_exception");
+        let token = HeaderMap::from_iter([(
+            "x-amz-security-token".parse().unwrap(),
+            "t0/".parse().unwrap(),
+        )]);
+        let mut answer = b"x-amz-security-token:t0/\n".to_vec();
+        conceal(&token, &mut answer);
+        assert_eq!(answer, b"x-amz-security-token:[secret]\n");
     }
 
     #[test]
