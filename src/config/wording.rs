@@ -24,6 +24,12 @@ pub(super) fn plain(message: &str, found: &str) -> String {
         // What stands in place of a kind may be the password.
         return format!("this is no way to authenticate, expected one of {AUTH_KINDS}");
     }
+    if expected == "newtype variant" {
+        let name = found.trim_matches(['"', '\'']);
+        return format!(
+            "{found} alone says too little: write a table, as in {{ {name} = {{ … }} }}"
+        );
+    }
     let expected = expectation(expected);
     if let Some(found) = wrong.strip_prefix("invalid type: ") {
         // Not the value itself: a password without quotes is a number.
@@ -60,6 +66,7 @@ fn without_expectation(message: &str, found: &str) -> String {
         return "write exactly one key in this table".to_owned();
     }
     match message {
+        "wanted string or table" => "write text in quotes, or a table".to_owned(),
         "duplicate key" if found == "route" => DOUBLE_BRACKETS.to_owned(),
         "duplicate key" => format!("a second `{found}`: leave one of the two"),
         "invalid socket address syntax" => format!(

@@ -93,6 +93,8 @@ const CASES: &[Case] = &[
     (URL, "url = \"https://a\"\nclient_cert_file = \"us.pem\"", "both `client_cert_file`"),
     (AUTH, "auth.digest = {}", "`sigv4`"),
     (AUTH, "auth = \"hunter2-sesame\"", "`sigv4`"),
+    (AUTH, "auth = \"basic\"", "{ basic = { … } }"),
+    (AUTH, "auth = true", "text in quotes, or a table"),
     (AUTH, "auth = { basic = {}, api_key = {} }", "exactly one key"),
     (AUTH, "auth.basic = { user = \"logweir\" }", "password_file"),
     (AUTH, "auth.basic = { user = \"a:b\", password = \"x\" }", "colon"),
