@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use reqwest::Method;
-use url::Url;
+use url::{Position, Url};
 
 use crate::batch::{Batch, Framing};
 use crate::clock::Clock;
@@ -87,7 +87,7 @@ impl OpenSearch {
     ) -> Result<Reply, (String, CallError)> {
         let node = self.with_nodes(|nodes| nodes.pick(self.clock.now()));
         let url = self.url(node, path, query);
-        let host = url.host_str().unwrap_or_default().to_owned();
+        let host = url[Position::BeforeHost..Position::AfterPort].to_owned();
         let result = self.transport.call(method, url, content).await;
         self.with_nodes(|nodes| match &result {
             Ok(_) | Err(CallError::TooLong) => nodes.answered(node),
