@@ -3,7 +3,7 @@
 //! `src/lib.rs` declares modules bottom layer first. A file may name only modules declared above
 //! its own, which makes cycles impossible and lets `lib.rs` double as the architecture diagram.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -85,6 +85,22 @@ fn no_test_is_switched_off() {
     let files = rust_files("src").into_iter().chain(rust_files("tests"));
     let broken: Vec<_> = files.filter(|file| read(file).contains(off)).collect();
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// The fuzzer is a workspace of its own, so that no build of the daemon writes its lock file.
+#[test]
+fn the_fuzzer_is_locked_with_what_the_daemon_depends_on() {
+    let table = |name| read(&root().join(name)).parse::<toml::Table>().unwrap();
+    let (manifest, lock) = (table("Cargo.toml"), table("tests/fuzz/Cargo.lock"));
+    let declared: BTreeSet<_> =
+        manifest["dependencies"].as_table().unwrap().keys().map(String::as_str).collect();
+    let packages = lock["package"].as_array().unwrap();
+    let own = packages.iter().find(|package| package["name"].as_str() == Some("logweir")).unwrap();
+    // Of several versions of a crate the lock file says which one: `base64 0.22.1`.
+    let locked = own["dependencies"].as_array().unwrap().iter();
+    let locked: BTreeSet<_> =
+        locked.map(|name| name.as_str().unwrap().split(' ').next().unwrap()).collect();
+    assert_eq!(declared, locked, "run cargo update --workspace in tests/fuzz");
 }
 
 fn layers() -> HashMap<String, usize> {
