@@ -108,18 +108,25 @@ fn secrets(sent: &HeaderMap) -> Vec<Vec<u8>> {
     let plain = credential.and_then(|credential| STANDARD.decode(credential).ok());
     let password = plain.and_then(|plain| {
         let colon = memchr::memchr(b':', &plain)?;
-        plain.get(colon + 1..).filter(|password| is_no_word(password)).map(<[u8]>::to_vec)
+        plain.get(colon + 1..).map(<[u8]>::to_vec)
     });
     let sent = token.into_iter().chain(credential);
     let escaped =
         sent.clone().filter(|text| text.contains('/')).map(|text| text.replace('/', "\\/"));
-    sent.map(str::to_owned).chain(escaped).map(String::into_bytes).chain(password).collect()
+    sent.map(str::to_owned)
+        .chain(escaped)
+        .map(String::into_bytes)
+        .chain(password)
+        .filter(|secret| is_no_word(secret))
+        .collect()
 }
 
-/// Whether the password can be no part of what an engine says by itself, by which it is judged.
-fn is_no_word(password: &[u8]) -> bool {
+/// Whether the secret can be no part of what an engine says by itself, by which it is judged: no word, no
+/// name of an error, no number.
+fn is_no_word(secret: &[u8]) -> bool {
     let is_of_words = |byte: &u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b' ');
-    password.len() >= 6 && !password.iter().all(is_of_words)
+    let is_short = secret.len() < 6;
+    !is_short && !secret.iter().all(is_of_words) && !secret.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
@@ -197,13 +204,16 @@ mod tests {
         let key = "api_key = { key = 'c2VzYW1l/3+/' }";
         assert_eq!(said(key, r"c2VzYW1l/3+/ c2VzYW1l\/3+\/").await, "[secret] [secret]");
         // By these words an answer is judged.
-        let word = "basic = { user = 'u', password = 'sesame_exception' }";
-        assert_eq!(said(word, "sesame_exception").await, "sesame_exception");
+        for word in ["sesame_exception", "20251124", "Esel"] {
+            let config = format!("basic = {{ user = 'u', password = '{word}' }}");
+            assert_eq!(said(&config, word).await, word);
+        }
+        assert_eq!(said("api_key = { key = 'a' }", "a mapping").await, "a mapping");
         let token = HeaderMap::from_iter([(
             "x-amz-security-token".parse().unwrap(),
-            "t0/".parse().unwrap(),
+            "t0ken/".parse().unwrap(),
         )]);
-        let mut answer = b"x-amz-security-token:t0/\n".to_vec();
+        let mut answer = b"x-amz-security-token:t0ken/\n".to_vec();
         conceal(&token, &mut answer);
         assert_eq!(answer, b"x-amz-security-token:[secret]\n");
     }
