@@ -32,7 +32,7 @@ impl ReplayApp {
     /// # Errors
     /// What a person has to mend first; a daemon that runs on the same state file is one.
     pub fn start(config: Config, order: Order, shutdown: Shutdown) -> Result<Self, AppError> {
-        let state = State::open(&config.state, Access::Daemon);
+        let state = State::open(&config.state, Access::Exclusive);
         let state = state.map_err(|source| AppError::State { source })?;
         let mut parts = Parts::new(config, shutdown, (state, by_http()));
         // Nothing comes by the live ones, which are dropped.

@@ -190,7 +190,7 @@ fn reset(args: &ResetArgs) -> Result<Exit, Exit> {
         tell!("error: a sequence number is of one shard: give it by --shard");
         return Err(Exit::Usage);
     }
-    let access = if args.yes { Access::Daemon } else { Access::Inspect };
+    let access = if args.yes { Access::Exclusive } else { Access::Inspect };
     let (table, which) = (args.shards.table(access)?, args.shards.which());
     let leases = table.leases_blocking(&which);
     let leases = leases.map_err(|error| failed(Exit::Unavailable, &error))?;

@@ -48,8 +48,10 @@ pub enum StateError {
         /// This process.
         pid: u32,
     },
-    /// It was never made.
-    #[error("there is no state file {path}: logweir has not run with this configuration yet")]
+    /// It was never made, or is another one.
+    #[error(
+        "there is no state file {path}: `logweir run` makes it when it first starts; if it has run, let `state.sqlite.path` name the file that it uses"
+    )]
     Missing {
         /// The state file.
         path: PathBuf,

@@ -52,11 +52,24 @@ const SHRINK_STEP: u32 = 1_000;
 pub enum Access {
     /// To run: takes the lock, makes the file if it is missing and brings it up to date.
     Daemon,
+    /// To work in a daemon's place (`dead-letter replay`, `leases reset`): as `Daemon`, but the file
+    /// must exist.
+    Exclusive,
     /// To change dead letters beside a running daemon (`dead-letter drop`): no lock; the file must
     /// exist and be current.
     Edit,
     /// To look (`dead-letter list`, `leases`): as `Edit`, and every write fails.
     Inspect,
+}
+
+impl Access {
+    /// Whether nobody else may have the file meanwhile.
+    const fn is_exclusive(self) -> bool {
+        match self {
+            Self::Daemon | Self::Exclusive => true,
+            Self::Edit | Self::Inspect => false,
+        }
+    }
 }
 
 /// How sure a commit must be before it is answered.
@@ -77,7 +90,7 @@ struct Shared {
     path: PathBuf,
     // Dropped before the lock: nobody else may have the file while it is being closed.
     medium: Medium,
-    /// Of a daemon, which keeps the file for long.
+    /// Of who has the file alone, and for long.
     presence: Option<Presence>,
     _lock: Option<Lock>,
 }
@@ -87,28 +100,23 @@ impl State {
     /// through when the last daemon did not end cleanly.
     pub fn open(config: &SqliteConfig, access: Access) -> Result<Self, StateError> {
         let path = resolve(&config.path)?;
-        let lock = match access {
-            Access::Daemon => Some(prepare(&path, config.ephemeral)?),
-            Access::Edit | Access::Inspect => None,
-        };
-        if !path.exists() {
+        if access != Access::Daemon && !path.exists() {
             return Err(StateError::Missing { path });
         }
+        let lock = access.is_exclusive().then(|| prepare(&path, config.ephemeral)).transpose()?;
         let crashed = beside(&path, "-wal").metadata().is_ok_and(|wal| wal.len() > 0);
         let connection = connect(&path, access).map_err(|error| StateError::of(&path, error))?;
-        let presence = match access {
-            Access::Daemon => {
-                let files = Presence::of([path.clone(), beside(&path, ".lock")]);
-                Some(files.map_err(|source| {
-                    let (path, remedy) = (path.clone(), remedy(&source));
-                    StateError::Unusable { path, remedy, source }
-                })?)
-            }
-            Access::Edit | Access::Inspect => None,
+        let presence = || {
+            let files = Presence::of([path.clone(), beside(&path, ".lock")]);
+            files.map_err(|source| {
+                let (path, remedy) = (path.clone(), remedy(&source));
+                StateError::Unusable { path, remedy, source }
+            })
         };
+        let presence = access.is_exclusive().then(presence).transpose()?;
         let state = Shared { path, medium: Medium::file(connection), presence, _lock: lock };
         state.admit(access)?;
-        if access == Access::Daemon {
+        if access.is_exclusive() {
             state.check(crashed)?;
         }
         Ok(Self(Arc::new(state)))
@@ -225,7 +233,9 @@ impl Shared {
             Kind::Empty => 0,
         };
         match access {
-            Access::Daemon => self.work(|connection| set_up(connection, version)),
+            Access::Daemon | Access::Exclusive => {
+                self.work(|connection| set_up(connection, version))
+            }
             Access::Edit | Access::Inspect if version < known => {
                 Err(StateError::Older { path, found: version, known })
             }

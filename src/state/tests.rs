@@ -100,6 +100,20 @@ fn looking_needs_no_lock_and_changes_nothing() {
 }
 
 #[test]
+fn a_command_in_a_daemons_place_takes_its_lock_and_makes_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = text(open(&folder, Access::Exclusive).unwrap_err());
+    assert!(error.contains("`logweir run`") && error.contains("`state.sqlite.path`"), "{error}");
+    assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
+
+    let daemon = open(&folder, Access::Daemon).unwrap();
+    assert!(matches!(open(&folder, Access::Exclusive), Err(StateError::Locked { .. })));
+    drop(daemon);
+    let _command = open(&folder, Access::Exclusive).unwrap();
+    assert!(matches!(open(&folder, Access::Daemon), Err(StateError::Locked { .. })));
+}
+
+#[test]
 fn only_the_owner_may_read_the_state() {
     let (folder, _state) = state();
     for name in ["state.db", "state.db-wal", "state.db-shm", "state.db.lock"] {

@@ -85,3 +85,28 @@ async fn an_empty_state_file_is_used_with_a_warning_of_what_is_gone() {
         assert!(!warns || (said.contains("WARN") && said.contains("dead letters")), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_file_that_is_not_there_is_told_by_every_command_and_made_by_none() {
+    let small = Small::new(&route("app", "/app/*", "json")).await;
+    for words in [
+        &["dead-letter", "list"][..],
+        &["dead-letter", "show", "3f9c"],
+        &["dead-letter", "replay"],
+        &["dead-letter", "replay", "--json"],
+        &["dead-letter", "drop", "--yes"],
+        &["leases", "list"],
+        &["leases", "reset", "--to", "trim_horizon", "--yes"],
+        &["leases", "accept-gap", "--yes"],
+    ] {
+        let (code, said) = small.ask(words).await;
+        assert_eq!(code, Some(69), "{words:?}: {said}");
+        let state = small.path("state.db");
+        for says in [state.to_str().unwrap(), "`logweir run`", "`state.sqlite.path`"] {
+            assert!(said.contains(says), "{words:?}: {said} lacks {says}");
+        }
+        let left = std::fs::read_dir(small.folder.path()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["logweir.toml"], "{words:?}");
+    }
+}
