@@ -31,9 +31,13 @@ pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
     for warning in &config.warnings {
         say!("warning: {warning}");
     }
-    // A warning only: the configuration may be meant for another machine.
-    if let Err(error) = state::examine(&config.state) {
-        say!("warning: {}", Chain(&error));
+    match state::examine(&config.state) {
+        Err(source) if source.is_about_content() => {
+            return Err(not_started(file, &AppError::State { source }));
+        }
+        // A warning only: the configuration may be meant for another machine, or another user.
+        Err(error) => say!("warning: {}", Chain(&error)),
+        Ok(()) => {}
     }
     let (streams, routes) = (config.streams.len(), config.routes.len());
     let destinations = config.destinations.len();

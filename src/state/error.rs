@@ -137,6 +137,24 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// Whether it is what the file holds that no daemon takes, whoever and wherever it is.
+    #[must_use]
+    pub const fn is_about_content(&self) -> bool {
+        match self {
+            Self::Foreign { .. } | Self::Newer { .. } | Self::Damaged { .. } => true,
+            Self::Locked { .. }
+            | Self::Untrusted { .. }
+            | Self::Unusable { .. }
+            | Self::Gone { .. }
+            | Self::Missing { .. }
+            | Self::Older { .. }
+            | Self::DiskFull { .. }
+            | Self::NoAccess { .. }
+            | Self::Sqlite { .. }
+            | Self::BrokenOff { .. } => false,
+        }
+    }
+
     /// What SQLite's error means for the file.
     pub(super) fn of(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();

@@ -10,6 +10,7 @@
 mod config;
 mod disk;
 mod error;
+mod examine;
 mod filesystem;
 mod lock;
 mod presence;
@@ -30,6 +31,7 @@ pub use self::config::SqliteConfig;
 use self::disk::Medium;
 pub use self::disk::{Disk, Work};
 pub use self::error::StateError;
+pub use self::examine::examine;
 use self::lock::{Lock, Refused};
 use self::presence::Presence;
 use self::schema::Kind;
@@ -104,7 +106,7 @@ impl State {
             return Err(StateError::Missing { path });
         }
         let lock = access.is_exclusive().then(|| prepare(&path, config.ephemeral)).transpose()?;
-        let crashed = beside(&path, "-wal").metadata().is_ok_and(|wal| wal.len() > 0);
+        let crashed = is_filled(&beside(&path, "-wal"));
         let connection = connect(&path, access).map_err(|error| StateError::of(&path, error))?;
         let presence = || {
             let files = Presence::of([path.clone(), beside(&path, ".lock")]);
@@ -195,15 +197,6 @@ impl State {
     }
 }
 
-/// Whether a daemon could have its state there, as far as that can be seen without making a file.
-///
-/// # Errors
-/// Why not.
-pub fn examine(config: &SqliteConfig) -> Result<(), StateError> {
-    let path = resolve(&config.path)?;
-    trust(&path, config.ephemeral)
-}
-
 /// Who has the state file to itself now, a daemon or a command in its place, in its own words: pid,
 /// host, start and command. None when nobody has. Whoever wants the file meanwhile gets it.
 ///
@@ -218,26 +211,27 @@ pub fn holder(config: &SqliteConfig) -> Result<Option<String>, StateError> {
 }
 
 impl Shared {
-    /// Refuses what is not a state file of this version, or makes it one.
-    fn admit(&self, access: Access) -> Result<(), StateError> {
+    /// The version of the file, 0 if it is empty. Refuses what can never be a state file of this build.
+    fn version(&self) -> Result<i64, StateError> {
         let kind = self.work(|connection| schema::kind(connection))?;
         let (path, known) = (self.path.clone(), schema::CURRENT);
-        let version = match kind {
-            Kind::Foreign(application_id) => {
-                return Err(StateError::Foreign { path, application_id });
-            }
-            Kind::State(found) if found > known => {
-                return Err(StateError::Newer { path, found, known });
-            }
-            Kind::State(version) => version,
-            Kind::Empty => 0,
-        };
+        match kind {
+            Kind::Foreign(application_id) => Err(StateError::Foreign { path, application_id }),
+            Kind::State(found) if found > known => Err(StateError::Newer { path, found, known }),
+            Kind::State(version) => Ok(version),
+            Kind::Empty => Ok(0),
+        }
+    }
+
+    /// Refuses what is not a state file of this version, or makes it one.
+    fn admit(&self, access: Access) -> Result<(), StateError> {
+        let (version, known) = (self.version()?, schema::CURRENT);
         match access {
             Access::Daemon | Access::Exclusive => {
                 self.work(|connection| set_up(connection, version))
             }
             Access::Edit | Access::Inspect if version < known => {
-                Err(StateError::Older { path, found: version, known })
+                Err(StateError::Older { path: self.path.clone(), found: version, known })
             }
             Access::Edit | Access::Inspect => Ok(()),
         }
@@ -374,6 +368,10 @@ fn shrink(connection: &mut Connection) -> rusqlite::Result<bool> {
     // A file that was made without `auto_vacuum` stays as it is.
     let left: u32 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
     Ok(left > FREE_KEPT && left < free)
+}
+
+fn is_filled(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.len() > 0)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

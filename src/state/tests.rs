@@ -1,6 +1,7 @@
 //! What the state file promises, and how it refuses.
 
 use super::*;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
@@ -188,13 +189,17 @@ fn fill_with_leases(state: &State) {
     state.call_blocking(Durability::Full, fill).unwrap();
 }
 
-/// Damages the leases, and looks whether they are refused.
-fn assert_damage_is_found(folder: &TempDir) {
+fn damage_leases(folder: &TempDir) {
     let path = folder.path().join("state.db");
     let mut bytes = fs::read(&path).unwrap();
     let end = bytes.len();
     bytes[end - 20_000..end - 4_000].fill(0xa5);
     fs::write(&path, bytes).unwrap();
+}
+
+/// Damages the leases, and looks whether they are refused.
+fn assert_damage_is_found(folder: &TempDir) {
+    damage_leases(folder);
     assert!(matches!(open(folder, Access::Daemon), Err(StateError::Damaged { .. })));
 }
 
@@ -211,6 +216,70 @@ fn damage_of_the_leases_is_found_after_a_clean_end_too() {
     fill_with_leases(&state);
     drop(state);
     assert_damage_is_found(&folder);
+}
+
+/// Every file in the folder but the shared memory, in which whoever opens the state leaves notes.
+fn files(folder: &TempDir) -> BTreeMap<String, Vec<u8>> {
+    let paths = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let read = |path: PathBuf| {
+        let is_shared = path.extension().is_some_and(|extension| extension == "db-shm");
+        (name(&path), if is_shared { Vec::new() } else { fs::read(path).unwrap() })
+    };
+    paths.map(read).collect()
+}
+
+/// What looking says, which must leave everything as it is.
+fn examined(folder: &TempDir) -> Result<(), StateError> {
+    let before = files(folder);
+    let found = examine(&config(folder.path()));
+    let after = files(folder);
+    assert!(before == after, "{:?} became {:?}", before.keys(), after.keys());
+    found
+}
+
+#[test]
+fn who_examines_a_state_finds_what_a_daemon_would_and_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    examined(&folder).unwrap();
+    let path = folder.path().join("state.db");
+    fs::write(&path, "").unwrap();
+    examined(&folder).unwrap();
+    fs::write(&path, "somebody's notes".repeat(100)).unwrap();
+    assert!(matches!(examined(&folder), Err(StateError::Damaged { .. })));
+    fs::remove_file(&path).unwrap();
+
+    let daemon = open(&folder, Access::Daemon).unwrap();
+    fill_with_leases(&daemon);
+    examined(&folder).unwrap();
+    let killed = copy_as_if_killed(&folder);
+    examined(&killed).unwrap();
+    fs::copy(folder.path().join("state.db-shm"), killed.path().join("state.db-shm")).unwrap();
+    examined(&killed).unwrap();
+    damage_leases(&killed);
+    assert!(matches!(examined(&killed), Err(StateError::Damaged { .. })));
+
+    drop(daemon);
+    examined(&folder).unwrap();
+    foreign(&folder, "PRAGMA user_version = 1");
+    examined(&folder).unwrap();
+    foreign(&folder, "PRAGMA user_version = 900");
+    assert!(matches!(examined(&folder), Err(StateError::Newer { .. })));
+    foreign(&folder, "PRAGMA application_id = 7");
+    assert!(matches!(examined(&folder), Err(StateError::Foreign { .. })));
+    foreign(&folder, &format!("PRAGMA application_id = {}", schema::APPLICATION_ID));
+    foreign(&folder, "PRAGMA user_version = 1");
+    damage_leases(&folder);
+    assert!(matches!(examined(&folder), Err(StateError::Damaged { .. })));
+}
+
+#[test]
+fn a_state_whose_name_looks_like_a_query_is_examined_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("50% state?mode=memory#1.db");
+    fs::write(&path, "somebody's notes".repeat(100)).unwrap();
+    let found = examine(&SqliteConfig { path, ephemeral: true });
+    assert!(matches!(found, Err(StateError::Damaged { .. })), "{found:?}");
 }
 
 #[test]

@@ -253,6 +253,26 @@ fn a_misspelt_setting_of_the_environment_is_a_warning_that_names_the_right_one()
     assert!(text.contains(&format!("{warning}did you mean `LOGWEIR_LOG_LEVEL`?\n")), "{text}");
 }
 
+#[test]
+fn a_state_file_that_the_daemon_would_refuse_is_refused_before_in_the_same_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = "path = \"state.db\"\nephemeral = true\n[http]\nlisten = \"127.0.0.1:0\"";
+    let text = BASE.replace(STATE, state).replace(AUTH, "");
+    std::fs::write(folder.path().join("logweir.toml"), text).unwrap();
+    let ask = |name| {
+        let answer = logweir(folder.path(), &[name, "--config", "logweir.toml"]);
+        let text = String::from_utf8(answer.stderr).unwrap();
+        (answer.status.code(), text.lines().last().unwrap_or_default().to_owned())
+    };
+    assert_eq!(ask("validate"), (Some(0), String::new()), "nothing has run yet");
+    let path = folder.path().join("state.db");
+    assert!(!path.exists());
+    std::fs::write(path, "somebody's notes".repeat(100)).unwrap();
+    let (code, error) = ask("validate");
+    assert!(error.contains("state.db is damaged") && error.contains("restore a copy"), "{error}");
+    assert_eq!((code, &error), (Some(69), &ask("run").1));
+}
+
 /// The files that a configuration names are read when the daemon starts: missing, no files, empty.
 fn without_its_password_file(folder: &Path) -> String {
     let text = BASE
