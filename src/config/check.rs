@@ -28,6 +28,9 @@ const LEAST_FETCH: usize = 56 << 20;
 /// Two bodies of the usual size: less would alternate between filling and sending.
 const LEAST_BODY: usize = 10 << 20;
 
+/// Far beyond what any number of shards could fill: who writes more means another unit.
+const MOST_MEMORY: ByteSize = ByteSize(1 << 40);
+
 /// Who waits longer for a drain has more likely written another unit than was meant.
 const LONGEST_DEADLINE: Period = Period(Duration::from_secs(600));
 
@@ -67,9 +70,8 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
             warnings.extend(config.warnings().into_iter().map(prefixed));
         }
     }
-    let dead_letters = dead_letters(file.dead_letters, at)?;
     warnings.extend(unusual(&file.http, &file.shutdown));
-    warnings.extend(short_lived(&dead_letters));
+    warnings.extend(short_lived(&file.dead_letters));
     Ok(Config {
         streams,
         state: state.sqlite,
@@ -79,7 +81,7 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
         log: file.log,
         memory: file.memory,
         shutdown: file.shutdown,
-        dead_letters,
+        dead_letters: file.dead_letters,
         warnings,
         digest: String::new(),
     })
@@ -137,21 +139,25 @@ fn short_lived(limits: &DeadLettersConfig) -> Option<String> {
 
 /// Reads `memory.fetch`.
 pub(super) fn fetch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
-    at_least(ByteSize(LEAST_FETCH), deserializer)
+    budget(ByteSize(LEAST_FETCH), deserializer)
 }
 
 /// Reads `memory.body`.
 pub(super) fn body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
-    at_least(ByteSize(LEAST_BODY), deserializer)
+    budget(ByteSize(LEAST_BODY), deserializer)
 }
 
-fn at_least<'de, D: Deserializer<'de>>(
+fn budget<'de, D: Deserializer<'de>>(
     least: ByteSize,
     deserializer: D,
 ) -> Result<ByteSize, D::Error> {
     let size = ByteSize::deserialize(deserializer)?;
     if size < least {
         let text = format!("{size} are too little to work with: give it {least} or more");
+        return Err(de::Error::custom(text));
+    }
+    if size > MOST_MEMORY {
+        let text = format!("{size} are more than can be meant: give it {MOST_MEMORY} or less");
         return Err(de::Error::custom(text));
     }
     Ok(size)
@@ -173,23 +179,6 @@ pub(super) fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String
     let level = String::deserialize(deserializer)?;
     log::check(&level).map_err(de::Error::custom)?;
     Ok(level)
-}
-
-fn dead_letters(
-    written: Option<Spanned<DeadLettersConfig>>,
-    at: &Locator<'_>,
-) -> Result<DeadLettersConfig, Problem> {
-    let Some(written) = written else { return Ok(DeadLettersConfig::default()) };
-    let (start, limits) = (written.span().start, written.into_inner());
-    if limits.max_size.is_some_and(|size| size.0 == 0) {
-        let text = "`max_size` of nothing takes no letter: give it a size, or leave it out";
-        return Err(at.problem(start, text));
-    }
-    if limits.max_age.is_some_and(|age| age.0.is_zero()) {
-        let text = "`max_age` of nothing keeps no letter: give it a time, or leave it out";
-        return Err(at.problem(start, text));
-    }
-    Ok(limits)
 }
 
 /// Routes that take an event's own word for being of CloudTrail, and for its id.

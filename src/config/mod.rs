@@ -58,7 +58,8 @@ struct File {
     memory: MemoryConfig,
     #[serde(default)]
     shutdown: ShutdownConfig,
-    dead_letters: Option<Spanned<DeadLettersConfig>>,
+    #[serde(default)]
+    dead_letters: DeadLettersConfig,
 }
 
 /// `[state]`: where the daemon remembers what it did.
@@ -158,10 +159,10 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryConfig {
-    /// For fetched records, of all streams together.
+    /// For fetched records, of all streams together; from 56 MiB to 1 TiB.
     #[serde(deserialize_with = "check::fetch")]
     pub fetch: ByteSize,
-    /// For bodies, of each destination.
+    /// For bodies, of each destination; from 10 MiB to 1 TiB.
     #[serde(deserialize_with = "check::body")]
     pub body: ByteSize,
 }

@@ -71,7 +71,8 @@ pub struct BulkConfig {
     pub max_body: ByteSize,
     /// A body is sent when it is this old, however small.
     pub max_wait: Period,
-    /// How many bodies may be under way at once.
+    /// How many bodies may be under way at once; 1000 or fewer.
+    #[serde(deserialize_with = "max_in_flight")]
     pub max_in_flight: NonZeroUsize,
     /// How bodies are sent.
     pub compression: Compression,
@@ -244,6 +245,11 @@ pub enum ConfigError {
     /// A body size that no engine takes, or none at all.
     #[error("{0} is no size for a body: write one from 64KiB to 100MiB")]
     MaxBody(ByteSize),
+    /// More requests at once than anybody means.
+    #[error(
+        "{0} bulk requests at once are more than can be meant: write {MOST_IN_FLIGHT} or fewer"
+    )]
+    MaxInFlight(NonZeroUsize),
     /// A wait or timeout of nothing.
     #[error("{0} is no time at all: write a longer one, such as 60s")]
     Zero(Period),
@@ -350,6 +356,15 @@ fn max_body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::E
     let size = ByteSize::deserialize(deserializer)?;
     let is_good = (64 << 10..=100 << 20).contains(&size.0);
     if is_good { Ok(size) } else { Err(de::Error::custom(ConfigError::MaxBody(size))) }
+}
+
+/// 250 times the default, which is over a second of work for a small cluster.
+const MOST_IN_FLIGHT: usize = 1_000;
+
+fn max_in_flight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroUsize, D::Error> {
+    let count = NonZeroUsize::deserialize(deserializer)?;
+    let is_good = count.get() <= MOST_IN_FLIGHT;
+    if is_good { Ok(count) } else { Err(de::Error::custom(ConfigError::MaxInFlight(count))) }
 }
 
 fn longer_than_nothing<'de, D: Deserializer<'de>>(
@@ -467,6 +482,7 @@ mod tests {
             ("url = 'https://a'\nbulk.compression = 'zstd'", "`gzip`"),
             ("url = 'https://a'\nbulk = { max_bodi = 1 }", "unknown field `max_bodi`"),
             ("url = 'https://a'\nbulk.max_in_flight = 0", "nonzero"),
+            ("url = 'https://a'\nbulk.max_in_flight = 100000", "1000 or fewer"),
             ("url = 'https://a'\nbulk.max_body = '1GiB'", "100MiB"),
             ("url = 'https://a'\nverify = false", "unknown field `verify`"),
             ("url = 'https://a'\ntimeout = '0s'", "no time at all"),
