@@ -71,7 +71,8 @@ impl Locator<'_> {
         let message = error.message().trim().replace('\n', " ");
         let hint = nearest(&message).unwrap_or_default();
         let found = self.text.get(start..end).unwrap_or_default();
-        let text = wording::plain(&message, found);
+        let one_key = wording::one_key(&message, &path(error));
+        let text = one_key.unwrap_or_else(|| wording::plain(&message, found));
         self.value(start, &format!("{text}{hint}"))
     }
 
@@ -93,6 +94,16 @@ impl Locator<'_> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         before.trim_end().rsplit(|c| !is_part(c)).next().filter(|key| !key.is_empty())
     }
+}
+
+/// The keys that lead to an error, with dots between.
+fn path(error: &toml::de::Error) -> String {
+    let mut error = error.clone();
+    // It shows its path only where it cannot show its line.
+    error.set_input(None);
+    let text = error.to_string();
+    let path = text.rsplit_once("in `").and_then(|(_, path)| path.trim_end().strip_suffix('`'));
+    path.unwrap_or_default().to_owned()
 }
 
 /// For "unknown field `a`, expected one of `b`, `c`": which of them was likely meant.

@@ -9,6 +9,22 @@ const SINGLE_BRACKETS: &str =
 /// How the list of the kinds of `auth` ends.
 const AUTH_KINDS: &str = "`none`, `basic`, `api_key`, `sigv4`";
 
+/// The kinds of a destination.
+const DESTINATION_KINDS: &str = "`opensearch`, `elasticsearch`, `sqlite`";
+
+/// For a table with no key or with several that must have one: which there are, by its path.
+pub(super) fn one_key(message: &str, path: &str) -> Option<String> {
+    if !message.starts_with("wanted exactly 1 element") {
+        return None;
+    }
+    let kinds = match path.split('.').collect::<Vec<_>>().as_slice() {
+        [.., "auth"] => AUTH_KINDS,
+        ["destination", _] => DESTINATION_KINDS,
+        _ => return Some("write text in quotes; this is a table".to_owned()),
+    };
+    Some(format!("write exactly one key in this table, one of {kinds}"))
+}
+
 /// The message as a person needs it. `found` is the text that it is about.
 pub(super) fn plain(message: &str, found: &str) -> String {
     let Some((wrong, expected)) = message.split_once(", expected ") else {
@@ -61,9 +77,6 @@ fn without_expectation(message: &str, found: &str) -> String {
     }
     if let Some(wrong) = wrong_url(message) {
         return format!("this is no URL: {wrong}");
-    }
-    if message.starts_with("wanted exactly 1 element") {
-        return "write exactly one key in this table".to_owned();
     }
     match message {
         "wanted string or table" => "write text in quotes, or a table".to_owned(),

@@ -63,7 +63,10 @@ impl<'de> Visitor<'de> for ParserVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parser, A::Error> {
         let Some(name) = map.next_key::<String>()? else {
-            return Err(de::Error::custom("the table names no parser"));
+            let known = NAMES.join(", ");
+            return Err(de::Error::custom(format!(
+                "the table names no parser. There are: {known}"
+            )));
         };
         let parser = match Parser::named(&name).ok_or_else(|| unknown(&name))? {
             Parser::VpcFlow(_) => Parser::VpcFlow(map.next_value()?),

@@ -110,6 +110,20 @@ fn every_choice_is_in_the_complete_file() {
 }
 
 #[test]
+fn every_unit_is_in_the_complete_file() {
+    let words = complete().replace("\n# ", " ");
+    for (key, unit) in [("fetch", "size"), ("deadline", "length of time")] {
+        let table = if key == "fetch" { "memory" } else { "shutdown" };
+        let wrong =
+            complete().replace(&format!("[{table}]"), &format!("[{table}]\n{key} = \"1 x\""));
+        let error = Config::parse(COMPLETE, &wrong, environment).unwrap_err().to_string();
+        let (_, units) = error.split_once(&format!("{unit}: write a whole number with ")).unwrap();
+        let (units, _) = units.split_once(", such as").unwrap();
+        assert!(words.contains(units), "not in the file: {units}");
+    }
+}
+
+#[test]
 fn every_variable_is_in_the_complete_file() {
     let asked = RefCell::new(BTreeSet::new());
     let record = |name: &str| {
