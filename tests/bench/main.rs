@@ -16,6 +16,7 @@
 mod cpu;
 mod daemon;
 mod data;
+mod gzip;
 mod instructions;
 mod line;
 mod naive;
@@ -93,6 +94,7 @@ fn measure(words: &[String]) -> ExitCode {
     let mut report = Report::default();
     if options.wants("stage") {
         report.stage(stage::measure(&options));
+        report.gzip(gzip::measure(&options));
     }
     if options.wants("daemon") {
         let rows = daemon::measure(&options);

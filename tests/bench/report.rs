@@ -21,6 +21,17 @@ pub(crate) struct Stage {
     pub(crate) naive: f64,
 }
 
+/// What one way of compressing makes of a set's bodies.
+#[derive(Clone, Debug)]
+pub(crate) struct Compressed {
+    pub(crate) set: &'static str,
+    pub(crate) way: &'static str,
+    /// Of plain bodies, per second of processor time.
+    pub(crate) megabytes_per_second: f64,
+    /// Of 1.
+    pub(crate) remains: f64,
+}
+
 /// One daemon that read a backlog, and then what came at a tenth of that pace.
 #[derive(Clone, Debug)]
 pub(crate) struct Daemon {
@@ -99,6 +110,7 @@ pub(crate) struct Scaling {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     stage: Vec<Stage>,
+    gzip: Vec<Compressed>,
     daemon: Vec<Daemon>,
     stores: Vec<Store>,
     scaling: Vec<Scaling>,
@@ -127,6 +139,15 @@ impl Report {
             );
         }
         self.stage = rows;
+    }
+
+    pub(crate) fn gzip(&mut self, rows: Vec<Compressed>) {
+        println!("\ngzip of bodies, one thread, per second of processor time (MB: plain bodies)\n");
+        println!("| set | compressed by | MB/s | remains |\n|---|---|--:|--:|");
+        for Compressed { set, way, megabytes_per_second, remains } in &rows {
+            println!("| {set} | {way} | {megabytes_per_second:.0} | {:.1} % |", remains * 100.0);
+        }
+        self.gzip = rows;
     }
 
     pub(crate) fn daemon(&mut self, rows: Vec<Daemon>, stores: Vec<Store>, idle: Idle) {
@@ -185,16 +206,18 @@ impl Report {
     /// What was not measured this time is empty.
     pub(crate) fn write(&self) {
         let stage: Vec<Value> = self.stage.iter().map(Stage::json).collect();
+        let gzip: Vec<Value> = self.gzip.iter().map(Compressed::json).collect();
         let daemon = self.daemon.iter().map(Daemon::json);
         let daemon: Vec<Value> = daemon.chain(self.stores.iter().map(Store::json)).collect();
         let scaling: Vec<Value> = self.scaling.iter().map(Scaling::json).collect();
-        let results = json!({"stage": stage, "daemon": daemon, "scaling": scaling});
+        let results = json!({"stage": stage, "gzip": gzip, "daemon": daemon, "scaling": scaling});
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
         fs::create_dir_all(&folder).unwrap();
         let text = serde_json::to_string_pretty(&results).unwrap();
         fs::write(folder.join("results.json"), text + "\n").unwrap();
         println!("\nresults: target/bench/results.json");
-        let rows = self.stage.len() + self.daemon.len() + self.stores.len() + self.scaling.len();
+        let rows = self.stage.len() + self.gzip.len() + self.scaling.len();
+        let rows = rows + self.daemon.len() + self.stores.len();
         println!("test result: ok. {} passed; 0 failed; 0 ignored", rows + self.skipped);
     }
 }
@@ -207,6 +230,17 @@ impl Stage {
             "megabytes_per_second": rounded(self.megabytes_per_second),
             "share_of_gunzip": rounded(self.share_of_gunzip),
             "times_naive": rounded(self.times_naive),
+        })
+    }
+}
+
+impl Compressed {
+    fn json(&self) -> Value {
+        json!({
+            "set": self.set,
+            "compressed_by": self.way,
+            "megabytes_per_second": rounded(self.megabytes_per_second),
+            "remains": rounded(self.remains),
         })
     }
 }

@@ -17,7 +17,7 @@ pub mod auth;
 pub mod bulk_query;
 pub mod config;
 pub mod engine;
-mod gzip;
+pub mod gzip;
 pub mod nodes;
 pub mod plan;
 pub mod request;

@@ -33,7 +33,7 @@ fn of(target: &str) -> Vec<Vec<u8>> {
         "gunzip" => envelopes().into_iter().chain([decoded(GZIP)]).collect(),
         "aggregate" => packed(),
         "envelope" => envelopes(),
-        "cloudtrail" | "json" | "auto" | "lambda" => messages(),
+        "cloudtrail" | "json" | "auto" | "lambda" | "deflate" => messages(),
         "vpc_flow" => flow_lines(),
         "config" => files(&own("config")),
         "bulk_answer" => answers(),

@@ -6,6 +6,7 @@
 mod bulk_answer;
 mod config;
 mod decode;
+mod deflate;
 mod document;
 mod parse;
 
@@ -13,7 +14,7 @@ mod parse;
 pub(crate) type Property = fn(&[u8]);
 
 /// Every target, by its name.
-pub(crate) const TARGETS: [(&str, Property); 10] = [
+pub(crate) const TARGETS: [(&str, Property); 11] = [
     ("gunzip", decode::gunzip),
     ("aggregate", decode::aggregate),
     ("envelope", decode::envelope),
@@ -22,6 +23,7 @@ pub(crate) const TARGETS: [(&str, Property); 10] = [
     ("json", parse::json),
     ("auto", parse::auto),
     ("lambda", parse::lambda),
+    ("deflate", deflate::deflate),
     ("config", config::config),
     ("bulk_answer", bulk_answer::bulk_answer),
 ];
