@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::event::Timestamp;
 use crate::state::{Durability, State, StateError};
 use crate::telemetry::chain::Chain;
+use crate::units::ByteSize;
 
 use super::{DeadLettersConfig, Letter};
 
@@ -154,20 +155,8 @@ impl LetterStore {
     /// # Errors
     /// Nothing was stored: `Full`, or the state file refused.
     pub fn write_blocking(&self, letters: &[Letter]) -> Result<(), LetterStoreError> {
-        self.note(self.write_within_limit(letters))
-    }
-
-    fn write_within_limit(&self, letters: &[Letter]) -> Result<(), LetterStoreError> {
-        let rows = to_json(letters)?;
-        if let Some(limit) = self.config.max_size {
-            let more: u64 = rows.iter().map(|(_, json)| json.len() as u64).sum();
-            let bytes: u64 = self.totals_blocking()?.iter().map(|total| total.bytes).sum();
-            // An empty store takes what is larger than its limit: it would wait for ever.
-            if bytes > 0 && bytes.saturating_add(more) > limit.0 as u64 {
-                return Err(LetterStoreError::Full { bytes });
-            }
-        }
-        self.upsert_all(&rows)
+        let rows = to_json(letters);
+        self.note(rows.and_then(|rows| self.upsert_all(&rows, self.config.max_size)))
     }
 
     /// Brings letters that are sent again up to date, where they were not dropped meanwhile, or adds
@@ -177,18 +166,30 @@ impl LetterStore {
     /// # Errors
     /// Nothing was stored.
     pub fn rewrite_blocking(&self, letters: &[Letter]) -> Result<(), LetterStoreError> {
-        self.note(to_json(letters).and_then(|rows| self.upsert_all(&rows)))
+        self.note(to_json(letters).and_then(|rows| self.upsert_all(&rows, None)))
     }
 
-    fn upsert_all(&self, rows: &[(&Letter, String)]) -> Result<(), LetterStoreError> {
+    fn upsert_all(
+        &self,
+        rows: &[(&Letter, String)],
+        limit: Option<ByteSize>,
+    ) -> Result<(), LetterStoreError> {
+        let more: u64 = rows.iter().map(|(_, json)| json.len() as u64).sum();
         let written = self.state.call_blocking(Durability::Full, |connection| {
-            // A letter is read before it is written: nobody may write between.
+            // What there is is read before more is written: nobody may write between.
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if let Some(limit) = limit {
+                let bytes = stored_bytes(&transaction)?;
+                // An empty store takes what is larger than its limit: it would wait for ever.
+                if bytes > 0 && bytes.saturating_add(more) > limit.0 as u64 {
+                    return Ok(Err(LetterStoreError::Full { bytes }));
+                }
+            }
             rows.iter().try_for_each(|(letter, json)| upsert(&transaction, letter, json))?;
-            transaction.commit()
+            transaction.commit().map(Ok)
         });
-        written.map_err(|source| LetterStoreError::State { source })
+        written.map_err(|source| LetterStoreError::State { source })?
     }
 
     /// Letters to be sent again, oldest first: those that `filter` means, with numbers after
@@ -410,6 +411,11 @@ fn parse(json: &str) -> Result<Letter, LetterStoreError> {
     serde_json::from_str(json).map_err(|source| LetterStoreError::Json { source })
 }
 
+fn stored_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT coalesce(sum(bytes), 0) FROM dead_letter_totals";
+    connection.prepare_cached(sql)?.query_row([], |row| count(row, 0))
+}
+
 fn upsert(connection: &Connection, letter: &Letter, json: &str) -> rusqlite::Result<()> {
     let known: Option<String> = connection
         .prepare_cached("SELECT letter FROM dead_letters WHERE id = ?")?
@@ -472,8 +478,7 @@ mod tests {
     use crate::fate::KeptReason;
     use crate::record::Returned;
     use crate::record::tests::record;
-    use crate::state::{Access, SqliteConfig};
-    use crate::units::ByteSize;
+    use crate::state::{Access, Disk, SqliteConfig, Work};
 
     fn store(folder: &std::path::Path, config: DeadLettersConfig) -> LetterStore {
         let state = SqliteConfig { path: folder.join("state.db"), ephemeral: true };
@@ -483,6 +488,32 @@ mod tests {
     fn letter(number: u32, reason: &'static str) -> Letter {
         let acks = Arc::default();
         Letter::undecodable(record(&acks, number, b"x").record(), reason, "broken")
+    }
+
+    /// A disk at which another thread writes a letter as soon as it has a turn.
+    #[derive(Debug)]
+    struct Contended {
+        connection: Mutex<Connection>,
+        other: Mutex<Option<(LetterStore, Letter)>>,
+    }
+
+    impl Disk for Contended {
+        fn latency(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn work(&self, _: Durability, work: Work<'_>) -> rusqlite::Result<()> {
+            work(&mut self.connection.lock().unwrap())?;
+            let other = self.other.lock().unwrap().take();
+            if let Some((store, letter)) = other {
+                assert!(store.write_blocking(&[letter]).is_err());
+            }
+            Ok(())
+        }
+
+        fn set_up(&self, work: Work<'_>) -> rusqlite::Result<()> {
+            work(&mut self.connection.lock().unwrap())
+        }
     }
 
     #[test]
@@ -528,6 +559,21 @@ mod tests {
         assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), 1);
         store.write_blocking(&[letter(2, "gzip")]).unwrap();
         assert_eq!(store.trouble(), None);
+    }
+
+    #[test]
+    fn two_threads_do_not_share_the_last_room() {
+        let connection = Mutex::new(Connection::open_in_memory().unwrap());
+        let disk = Arc::new(Contended { connection, other: Mutex::default() });
+        let letters = [1, 2, 3].map(|number| letter(number, "gzip"));
+        let limit = 2 * serde_json::to_string(&letters[0]).unwrap().len();
+        let config = DeadLettersConfig { max_size: Some(ByteSize(limit)), max_age: None };
+        let store = LetterStore::new(State::on(disk.clone()).unwrap(), config);
+        let [first, second, third] = letters;
+        store.write_blocking(&[first]).unwrap();
+        *disk.other.lock().unwrap() = Some((store.clone(), third));
+        store.write_blocking(&[second]).unwrap();
+        assert_eq!(store.count_blocking(&Filter::default()).unwrap(), 2);
     }
 
     #[test]
