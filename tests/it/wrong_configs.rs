@@ -92,6 +92,8 @@ const CASES: &[Case] = &[
     (URL, "url = \"https://a\"\ntimeout = \"0s\"", "60s"),
     (URL, "url = \"https://a\"\nshards = 0", "1 or more"),
     (URL, "url = \"https://a\"\nreplicas = -1", "0 or more"),
+    (URL, "url = \"https://a\"\nkeep = \"30s\"", "1h or more"),
+    (URL, "url = \"https://a\"\nkeep = \"0d\"", "1h or more"),
     (URL, "url = \"https://a\"\ntemplates = \"automatic\"", "`install` or `manual`"),
     (URL, "url = \"https://a\"\nbulk.compression = \"zstd\"", "`none` or `gzip`"),
     (URL, "url = \"https://a\"\nclient_cert_file = \"us.pem\"", "both `client_cert_file`"),

@@ -136,7 +136,7 @@ pub struct IndexSettings {
     pub replicas: Option<u32>,
     /// How soon a new document can be found.
     pub refresh_interval: Option<Period>,
-    /// Indices older than this are deleted, by the engine.
+    /// Indices older than this are deleted, by the engine; an hour or more.
     pub keep: Option<Period>,
 }
 
@@ -253,6 +253,12 @@ pub enum ConfigError {
     /// A wait or timeout of nothing.
     #[error("{0} is no time at all: write a longer one, such as 60s")]
     Zero(Period),
+    /// An age at which indices would be deleted before anybody has searched them.
+    #[error(
+        "{0} are too little: indices would be deleted while they are written; write {LEAST_KEPT} or \
+         more, or leave it out to keep them"
+    )]
+    Keep(Period),
 }
 
 /// What keeps a destination with a good table from being made.
@@ -338,7 +344,7 @@ struct Table {
     shards: Option<NonZeroU32>,
     replicas: Option<u32>,
     refresh_interval: Option<Period>,
-    #[serde(default, deserialize_with = "longer_than_nothing")]
+    #[serde(default, deserialize_with = "keep")]
     keep: Option<Period>,
     #[serde(default)]
     dead_letter_breaker: Switch,
@@ -373,6 +379,15 @@ fn longer_than_nothing<'de, D: Deserializer<'de>>(
     let period = Period::deserialize(deserializer)?;
     let is_good = !period.0.is_zero();
     if is_good { Ok(Some(period)) } else { Err(de::Error::custom(ConfigError::Zero(period))) }
+}
+
+/// No index is full sooner than in a day: who writes minutes means another unit.
+const LEAST_KEPT: Period = Period(Duration::from_hours(1));
+
+fn keep<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Period>, D::Error> {
+    let period = Period::deserialize(deserializer)?;
+    let is_good = period >= LEAST_KEPT;
+    if is_good { Ok(Some(period)) } else { Err(de::Error::custom(ConfigError::Keep(period))) }
 }
 
 impl TryFrom<Table> for OpenSearchConfig {
@@ -486,6 +501,7 @@ mod tests {
             ("url = 'https://a'\nbulk.max_body = '1GiB'", "100MiB"),
             ("url = 'https://a'\nverify = false", "unknown field `verify`"),
             ("url = 'https://a'\ntimeout = '0s'", "no time at all"),
+            ("url = 'https://a'\nkeep = '59m'", "1h or more"),
             ("url = 'https://a'\nshards = 0", "nonzero"),
         ] {
             let error = read(table).unwrap_err();
