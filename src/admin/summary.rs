@@ -63,7 +63,7 @@ pub struct ShardSummary {
     pub lag_seconds: Option<f64>,
     /// Records read that have no fate yet.
     pub open_records: usize,
-    /// What its last call failed with.
+    /// What its last call failed with, and what to do.
     pub last_error: Option<String>,
 }
 

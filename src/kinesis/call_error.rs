@@ -79,8 +79,8 @@ impl FailureReason {
         match self {
             Self::Throttled => "another consumer reads this shard too, or it needs splitting",
             Self::KmsThrottled => "raise the request quota of the KMS key's region",
-            Self::ExpiredIterator => "none: reading goes on after the last record",
-            Self::ServerError => "none: retried until Kinesis has recovered",
+            Self::ExpiredIterator => "nothing is to be done: reading goes on after the last record",
+            Self::ServerError => "nothing is to be done: it is retried until Kinesis has recovered",
             Self::Timeout | Self::Connection => "check the network, the proxy and the endpoint",
             Self::AccessDenied => "allow the action in the IAM policy of the credentials",
             Self::Kms => "allow kms:Decrypt, and check that the stream's key is enabled",
@@ -167,7 +167,7 @@ impl CallError {
         Self { action, reason, source: "as it was planned".into() }
     }
 
-    /// The whole chain of causes in one line, for the status page.
+    /// The whole chain of causes in one line.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -178,6 +178,12 @@ impl CallError {
         }
         // The SDK lists the credential sources it tried on lines of their own.
         text.replace('\n', ";")
+    }
+
+    /// The same with the remedy, for the status page.
+    #[must_use]
+    pub fn with_remedy(&self) -> String {
+        format!("{}; {}", self.chain(), self.reason.remedy())
     }
 }
 

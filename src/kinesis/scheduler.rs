@@ -190,16 +190,18 @@ impl Source {
     /// Shows what stops the scheduler, and logs it now and then. Returns the time.
     fn trouble(&mut self, error: &StepError) -> Moment {
         let now = self.setup.clock.now();
-        if let StepError::Call(error) = error {
-            self.handle.count_retry(error);
-        }
-        self.handle.set_problem(Some(error.to_string()));
+        let (told, remedy) = match error {
+            StepError::Call(error) => {
+                self.handle.count_retry(error);
+                (error.with_remedy(), error.reason.remedy())
+            }
+            StepError::Open(_) | StepError::Leases(_) | StepError::MadeAgain => {
+                (error.to_string(), "")
+            }
+        };
+        self.handle.set_problem(Some(told));
         if self.warned.is_none_or(|at| now.since(at) >= WARN_EVERY) {
             self.warned = Some(now);
-            let remedy = match error {
-                StepError::Call(error) => error.reason.remedy(),
-                StepError::Open(_) | StepError::Leases(_) | StepError::MadeAgain => "",
-            };
             warn!(stream = %self.setup.stream, %error, remedy, "stream not ready, trying again");
         }
         now

@@ -65,7 +65,7 @@ pub struct ShardStatus {
     pub lag: Option<Duration>,
     /// Records read that have no fate yet.
     pub open_records: usize,
-    /// What the last call failed with, while it has not succeeded since.
+    /// What the last call failed with and what to do, while it has not succeeded since.
     pub last_error: Option<String>,
 }
 
@@ -378,7 +378,7 @@ impl ShardReport {
     /// Counts a call that will be made again, and shows why.
     pub(super) fn retrying(&self, error: &CallError) {
         self.source.count_retry(error);
-        let text = error.chain();
+        let text = error.with_remedy();
         self.update(|facts| {
             facts.state = ShardState::Retrying;
             facts.error = Some((text, error.reason.needs_a_person()));
@@ -423,13 +423,30 @@ impl ShardReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinesis::FailureReason;
     use prometheus::Registry;
 
-    #[test]
-    fn a_shard_half_of_the_retention_behind_is_said_to_be_at_risk() {
+    fn handle() -> SourceHandle {
         let metrics = KinesisMetrics::new(&Registry::new()).unwrap();
         let handle = SourceHandle::new(StreamName::new("logs"), Clock::start(), metrics);
         handle.set_problem(None);
+        handle
+    }
+
+    #[test]
+    fn a_shard_that_waits_for_a_person_says_what_to_do() {
+        let handle = handle();
+        let report = handle.shard(ShardId::new("shardId-7"), &Position::TrimHorizon);
+        report.retrying(&CallError::played("GetRecords", FailureReason::Credentials));
+        let SourceStatus { not_ready, shards, .. } = handle.status();
+        let remedy = "; check the credentials, the profile and the role";
+        assert!(not_ready[0].ends_with(remedy), "{not_ready:?}");
+        assert!(shards[0].last_error.as_ref().unwrap().ends_with(remedy), "{shards:?}");
+    }
+
+    #[test]
+    fn a_shard_half_of_the_retention_behind_is_said_to_be_at_risk() {
+        let handle = handle();
         handle.set_retention(Duration::from_hours(24));
         let report = handle.shard(ShardId::new("shardId-7"), &Position::TrimHorizon);
         let behind = |hours| {

@@ -128,6 +128,8 @@ async fn a_stream_that_does_not_exist_is_named_and_waited_for() {
         reasons.contains("kinesis:DescribeStreamSummary") && reasons.contains("later")
     })
     .await;
+    let reasons = daemon.status().not_ready.join(" ");
+    assert!(reasons.contains("; check the stream's name, region and account"), "{reasons}");
     world.endpoint.create_stream("later", 1).unwrap();
     world.endpoint.put("later", "key", "000000").unwrap();
     daemon.received(1).await;
