@@ -3,13 +3,12 @@
 
 use std::path::Path;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use url::Url;
 
 use super::disk::Medium;
 use super::{BUSY_TIMEOUT, Shared, SqliteConfig, StateError};
-use super::{beside, holder, is_filled, resolve, trust};
+use super::{beside, holder, is_filled, keep_log, resolve, trust};
 
 /// Whether a daemon could have its state there, as far as that can be seen without making a file.
 /// One that is there is judged by what is in it; an older one will do, for it is brought up to date.
@@ -47,7 +46,6 @@ fn connect(path: &Path, has_log: bool) -> rusqlite::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(url.as_str(), flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // The log shows the next daemon that the last one crashed.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    keep_log(&connection, true)?;
     Ok(connection)
 }

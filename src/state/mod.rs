@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -107,7 +108,8 @@ impl State {
         }
         let lock = access.is_exclusive().then(|| prepare(&path, config.ephemeral)).transpose()?;
         let crashed = is_filled(&beside(&path, "-wal"));
-        let connection = connect(&path, access).map_err(|error| StateError::of(&path, error))?;
+        let connection =
+            connect(&path, access, crashed).map_err(|error| StateError::of(&path, error))?;
         let presence = || {
             let files = Presence::of([path.clone(), beside(&path, ".lock")]);
             files.map_err(|source| {
@@ -120,6 +122,7 @@ impl State {
         state.admit(access)?;
         if access.is_exclusive() {
             state.check(crashed)?;
+            state.work(|connection| keep_log(connection, false))?;
         }
         Ok(Self(Arc::new(state)))
     }
@@ -331,15 +334,22 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, access: Access, crashed: bool) -> rusqlite::Result<Connection> {
     // Read-write even to look: a reader of a WAL database takes part in its locking.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Until a daemon has found no damage: who closes the file last would take the log away.
+    keep_log(&connection, crashed)?;
     if access == Access::Inspect {
         connection.pragma_update(None, "query_only", true)?;
     }
     Ok(connection)
+}
+
+/// Whether the log stays beside a file that is closed: it shows the next daemon that the last one crashed.
+fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
 fn set_up(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {

@@ -179,17 +179,29 @@ fn a_damaged_state_is_refused_and_never_started_over() {
 }
 
 fn fill_with_leases(state: &State) {
+    let insert = "INSERT INTO leases SELECT 's', 'shard-' || i, '[]', 'TRIM_HORIZON', 0 FROM n";
+    fill(state, insert, "DELETE FROM leases WHERE shard = 'shard-1'");
+}
+
+fn fill_with_letters(state: &State) {
+    let insert = "INSERT INTO dead_letters (id, time, reason, size, letter)
+                  SELECT 'id-' || i, i, 'gzip', 2, '{}' FROM n";
+    fill(state, insert, "DELETE FROM dead_letters WHERE id = 'id-1'");
+}
+
+/// Fills the end of the file, and leaves something in the log.
+fn fill(state: &State, insert: &str, delete: &str) {
     let fill = |connection: &mut Connection| {
-        let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
-                   INSERT INTO leases SELECT 's', 'shard-' || i, '[]', 'TRIM_HORIZON', 0 FROM n";
-        connection.execute(sql, [])?;
+        let numbers =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)";
+        connection.execute(&format!("{numbers} {insert}"), [])?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        connection.execute("DELETE FROM leases WHERE shard = 'shard-1'", [])
+        connection.execute(delete, [])
     };
     state.call_blocking(Durability::Full, fill).unwrap();
 }
 
-fn damage_leases(folder: &TempDir) {
+fn damage_end(folder: &TempDir) {
     let path = folder.path().join("state.db");
     let mut bytes = fs::read(&path).unwrap();
     let end = bytes.len();
@@ -199,7 +211,7 @@ fn damage_leases(folder: &TempDir) {
 
 /// Damages the leases, and looks whether they are refused.
 fn assert_damage_is_found(folder: &TempDir) {
-    damage_leases(folder);
+    damage_end(folder);
     assert!(matches!(open(folder, Access::Daemon), Err(StateError::Damaged { .. })));
 }
 
@@ -208,6 +220,27 @@ fn damage_inside_the_file_is_found_after_a_crash() {
     let (folder, state) = state();
     fill_with_leases(&state);
     assert_damage_is_found(&copy_as_if_killed(&folder));
+}
+
+#[test]
+fn a_crash_is_remembered_until_a_daemon_has_found_no_damage() {
+    let (folder, state) = state();
+    fill_with_letters(&state);
+    let killed = copy_as_if_killed(&folder);
+    let log = killed.path().join("state.db-wal");
+    for access in [Access::Inspect, Access::Edit, Access::Inspect] {
+        drop(open(&killed, access).unwrap());
+        assert!(is_filled(&log), "{access:?}");
+    }
+    let whole = fs::read(killed.path().join("state.db")).unwrap();
+    damage_end(&killed);
+    for start in 1..=3 {
+        let opened = open(&killed, Access::Daemon);
+        assert!(matches!(opened, Err(StateError::Damaged { .. })), "start {start}: {opened:?}");
+    }
+    fs::write(killed.path().join("state.db"), whole).unwrap();
+    drop(open(&killed, Access::Daemon).unwrap());
+    assert!(!log.exists());
 }
 
 #[test]
@@ -256,7 +289,7 @@ fn who_examines_a_state_finds_what_a_daemon_would_and_leaves_no_trace() {
     examined(&killed).unwrap();
     fs::copy(folder.path().join("state.db-shm"), killed.path().join("state.db-shm")).unwrap();
     examined(&killed).unwrap();
-    damage_leases(&killed);
+    damage_end(&killed);
     assert!(matches!(examined(&killed), Err(StateError::Damaged { .. })));
 
     drop(daemon);
@@ -269,7 +302,7 @@ fn who_examines_a_state_finds_what_a_daemon_would_and_leaves_no_trace() {
     assert!(matches!(examined(&folder), Err(StateError::Foreign { .. })));
     foreign(&folder, &format!("PRAGMA application_id = {}", schema::APPLICATION_ID));
     foreign(&folder, "PRAGMA user_version = 1");
-    damage_leases(&folder);
+    damage_end(&folder);
     assert!(matches!(examined(&folder), Err(StateError::Damaged { .. })));
 }
 
