@@ -8,7 +8,7 @@ use url::Url;
 
 use super::disk::Medium;
 use super::{BUSY_TIMEOUT, Shared, SqliteConfig, StateError};
-use super::{beside, holder, is_filled, keep_log, resolve, trust};
+use super::{beside, exists, holder, is_filled, keep_log, resolve, trust};
 
 /// Whether a daemon could have its state there, as far as that can be seen without making a file.
 /// One that is there is judged by what is in it; an older one will do, for it is brought up to date.
@@ -21,7 +21,7 @@ pub fn examine(config: &SqliteConfig) -> Result<(), StateError> {
     let has_log = is_filled(&beside(&path, "-wal"));
     // SQLite reads the log by that file, and would make it.
     let needs_file = has_log && !beside(&path, "-shm").exists();
-    if !path.exists() || needs_file {
+    if !exists(&path)? || needs_file {
         return Ok(());
     }
     let connection = connect(&path, has_log).map_err(|error| StateError::of(&path, error))?;

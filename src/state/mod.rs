@@ -103,7 +103,7 @@ impl State {
     /// through when the last daemon did not end cleanly.
     pub fn open(config: &SqliteConfig, access: Access) -> Result<Self, StateError> {
         let path = resolve(&config.path)?;
-        if access != Access::Daemon && !path.exists() {
+        if access != Access::Daemon && !exists(&path)? {
             return Err(StateError::Missing { path });
         }
         let lock = access.is_exclusive().then(|| prepare(&path, config.ephemeral)).transpose()?;
@@ -378,6 +378,14 @@ fn shrink(connection: &mut Connection) -> rusqlite::Result<bool> {
     // A file that was made without `auto_vacuum` stays as it is.
     let left: u32 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
     Ok(left > FREE_KEPT && left < free)
+}
+
+/// A folder that may not be searched does not hide the file: that is told as what it is.
+fn exists(path: &Path) -> Result<bool, StateError> {
+    path.try_exists().map_err(|source| {
+        let (path, remedy) = (path.to_owned(), remedy(&source));
+        StateError::Unusable { path, remedy, source }
+    })
 }
 
 fn is_filled(path: &Path) -> bool {

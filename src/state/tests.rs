@@ -324,6 +324,15 @@ fn a_folder_that_cannot_be_used_is_named_with_what_to_do() {
     let is_folder = SqliteConfig { path: folder.path().to_owned(), ephemeral: true };
     let error = text(State::open(&is_folder, Access::Daemon).unwrap_err());
     assert!(error.contains("it is a folder"), "{error}");
+    // As where a folder may not be searched, nobody can say that there is none.
+    let endless = folder.path().join("state.db");
+    std::os::unix::fs::symlink(&endless, &endless).unwrap();
+    for access in [Access::Inspect, Access::Edit, Access::Exclusive] {
+        let error = State::open(&config(folder.path()), access).unwrap_err();
+        assert!(matches!(error, StateError::Unusable { .. }), "{access:?}: {error}");
+    }
+    let error = examine(&config(folder.path())).unwrap_err();
+    assert!(matches!(error, StateError::Unusable { .. }), "{error}");
     let denied = remedy(&io::ErrorKind::PermissionDenied.into());
     assert!(denied.contains("write to its folder"));
 }
