@@ -18,8 +18,9 @@ pub(super) fn one_key(message: &str, path: &str) -> Option<String> {
         return None;
     }
     let kinds = match path.split('.').collect::<Vec<_>>().as_slice() {
-        [.., "auth"] => AUTH_KINDS,
+        // Whatever its name is.
         ["destination", _] => DESTINATION_KINDS,
+        [.., "auth"] => AUTH_KINDS,
         _ => return Some("write text in quotes; this is a table".to_owned()),
     };
     Some(format!("write exactly one key in this table, one of {kinds}"))

@@ -77,7 +77,9 @@ impl FailureReason {
     #[must_use]
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Throttled => "another consumer reads this shard too, or it needs splitting",
+            Self::Throttled => {
+                "others use up the limit of this call; a shard that is read by several needs splitting"
+            }
             Self::KmsThrottled => "raise the request quota of the KMS key's region",
             Self::ExpiredIterator => "nothing is to be done: reading goes on after the last record",
             Self::ServerError => "nothing is to be done: it is retried until Kinesis has recovered",

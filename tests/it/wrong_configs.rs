@@ -126,6 +126,7 @@ const CASES: &[Case] = &[
         "the file of the state",
     ),
     (AUTH, "[destination.other]", "`opensearch`, `elasticsearch`, `sqlite`"),
+    (AUTH, "[destination.auth]", "`opensearch`, `elasticsearch`, `sqlite`"),
     (AUTH, "[destination.search.sqlite]", "`opensearch`, `elasticsearch`, `sqlite`"),
     (AUTH, "templates = {}", "text in quotes"),
     // Secrets.
