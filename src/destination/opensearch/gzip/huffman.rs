@@ -157,6 +157,7 @@ const SYMBOLS_OF_LENGTHS: [(u8, u8); LONGEST - SHORTEST + 1] = {
     symbols[longer - 1] = (28, 0);
     symbols
 };
+
 #[inline(always)]
 fn symbol_of_length(length: usize) -> (usize, u32) {
     let symbol = SYMBOLS_OF_LENGTHS.get(length - SHORTEST).copied();

@@ -51,7 +51,7 @@ impl Gzip {
         let mut compressor = known.unwrap_or_default();
         let most = HEADER.len() + Deflate::bound(plain.len()) + TRAILER;
         if buffer.len() < most {
-            // Zeroed by the kernel, and so without memory until it is written to.
+            // Where it is large, zeroed by the kernel, and so without memory until it is written to.
             buffer = vec![0; most];
         }
         let length = write_member(plain, &mut compressor, &mut buffer);
