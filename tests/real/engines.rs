@@ -129,11 +129,13 @@ async fn assert_taken_without_ids(
     assert_eq!(search.count("without-ids-*").await, flows.count());
 }
 
-/// The engine, and a SQLite file that gets all events too.
+/// The engine, and a SQLite file that gets all events too. Each engine holds what it has read from
+/// compressed bodies.
 fn destinations(search: &OpenSearch, copy: &Path, has_policies: bool) -> String {
     let keep = if has_policies { "keep = \"30d\"\n" } else { "" };
     let (url, copy) = (search.url(), copy.display());
-    format!("url = \"{url}\"\n{keep}\n[destination.copy.sqlite]\npath = \"{copy}\"\n")
+    let search = format!("url = \"{url}\"\nbulk.compression = \"gzip\"\n{keep}");
+    format!("{search}\n[destination.copy.sqlite]\npath = \"{copy}\"\n")
 }
 
 fn rig(kinesis: &Kinesis, stream: &str, destinations: &str, flow_routes: &str) -> Rig {
