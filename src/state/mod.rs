@@ -112,10 +112,7 @@ impl State {
             connect(&path, access, crashed).map_err(|error| StateError::of(&path, error))?;
         let presence = || {
             let files = Presence::of([path.clone(), beside(&path, ".lock")]);
-            files.map_err(|source| {
-                let (path, remedy) = (path.clone(), remedy(&source));
-                StateError::Unusable { path, remedy, source }
-            })
+            files.map_err(|source| unusable(&path, source))
         };
         let presence = access.is_exclusive().then(presence).transpose()?;
         let state = Shared { path, medium: Medium::file(connection), presence, _lock: lock };
@@ -207,10 +204,7 @@ impl State {
 /// The lock file cannot be read.
 pub fn holder(config: &SqliteConfig) -> Result<Option<String>, StateError> {
     let path = resolve(&config.path)?;
-    Lock::holder(&beside(&path, ".lock")).map_err(|source| {
-        let remedy = remedy(&source);
-        StateError::Unusable { path, remedy, source }
-    })
+    Lock::holder(&beside(&path, ".lock")).map_err(|source| unusable(&path, source))
 }
 
 impl Shared {
@@ -288,11 +282,10 @@ fn resolve(path: &Path) -> Result<PathBuf, StateError> {
 
 /// All that must be right before a daemon lets SQLite near the file.
 fn prepare(path: &Path, ephemeral: bool) -> Result<Lock, StateError> {
-    let unusable = |remedy, source| StateError::Unusable { path: path.to_owned(), remedy, source };
     trust(path, ephemeral)?;
     let lock = Lock::take(&beside(path, ".lock")).map_err(|refused| match refused {
         Refused::Held(holder) => StateError::Locked { path: path.to_owned(), holder },
-        Refused::Io(source) => unusable(remedy(&source), source),
+        Refused::Io(source) => unusable(path, source),
     })?;
     if path.metadata().is_ok_and(|file| file.len() == 0) {
         warn!(
@@ -305,7 +298,7 @@ fn prepare(path: &Path, ephemeral: bool) -> Result<Lock, StateError> {
     // letter may hold anything that is in a log.
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map_err(|source| unusable(remedy(&source), source))?;
+    options.open(path).map_err(|source| unusable(path, source))?;
     Ok(lock)
 }
 
@@ -319,6 +312,10 @@ fn trust(path: &Path, ephemeral: bool) -> Result<(), StateError> {
         Some(filesystem) => Err(StateError::Untrusted { path: path.to_owned(), filesystem }),
         None => Ok(()),
     }
+}
+
+fn unusable(path: &Path, source: io::Error) -> StateError {
+    StateError::Unusable { path: path.to_owned(), remedy: remedy(&source), source }
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -382,10 +379,7 @@ fn shrink(connection: &mut Connection) -> rusqlite::Result<bool> {
 
 /// A folder that may not be searched does not hide the file: that is told as what it is.
 fn exists(path: &Path) -> Result<bool, StateError> {
-    path.try_exists().map_err(|source| {
-        let (path, remedy) = (path.to_owned(), remedy(&source));
-        StateError::Unusable { path, remedy, source }
-    })
+    path.try_exists().map_err(|source| unusable(path, source))
 }
 
 fn is_filled(path: &Path) -> bool {
