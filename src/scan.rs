@@ -101,16 +101,24 @@ impl Quoted {
 #[must_use]
 #[inline]
 pub fn quoted(bytes: &[u8; 64], is_escaped: bool) -> Quoted {
-    let (mut quotes, mut backslashes, mut control) = (0, 0, 0);
+    let (mut quotes, mut backslashes) = (0, 0);
+    let mut least = u8x16::splat(0xff);
     for (place, chunk) in bytes.as_chunks::<16>().0.iter().enumerate() {
         let chunk = u8x16::new(*chunk);
         let join = |found: u8x16| u64::from(found.to_bitmask()) << (16 * place);
         quotes |= join(chunk.simd_eq(u8x16::splat(b'"')));
         backslashes |= join(chunk.simd_eq(u8x16::splat(b'\\')));
-        control |= join(chunk.min(u8x16::splat(0x1f)).simd_eq(chunk));
+        least = least.min(chunk);
     }
+    // There is hardly ever one.
+    let control =
+        if control(least) == 0 { 0 } else { word(bytes, |chunk| control(u8x16::new(*chunk))) };
     let (escapes, escaped) = escapes(backslashes, u64::from(is_escaped));
     Quoted { escapes, escaped, quotes, backslashes, control }
+}
+
+fn control(bytes: u8x16) -> u32 {
+    bytes.min(u8x16::splat(0x1f)).simd_eq(bytes).to_bitmask()
 }
 
 /// Of these backslashes, those that begin an escape, and the bytes that they escape. In a run of them
