@@ -204,67 +204,75 @@ pub(super) fn beginning<const N: usize>(out: &mut Vec<u8>, chunk: &[u8; N], leng
     out.truncate(end);
 }
 
+/// How many bytes may be written into a window.
+pub(super) const ROOM: usize = 16 << 10;
+
+/// What a window may touch behind these.
+const SLACK: usize = Lead::SIZE + 2 * CHUNK + 1;
+
 /// Room for short pieces, one after the other. Copying a whole chunk costs less than copying as much
 /// as the piece is long; what is too much of it the next piece overwrites.
 ///
-/// Its methods give nothing where there is not as much room as they need, which is a chunk more than
-/// they write.
+/// The caller knows that there is room: beyond it, it would begin again, so that no piece needs a look.
 #[derive(Debug)]
 pub(super) struct Window<'o> {
-    room: &'o mut [u8],
+    room: &'o mut [u8; ROOM + SLACK],
     at: usize,
 }
 
 impl<'o> Window<'o> {
-    /// Behind the first bytes of it, so many of them.
-    pub(super) const fn behind(at: usize, room: &'o mut [u8]) -> Self {
-        Self { room, at }
-    }
-
     /// How many bytes stand before what is next.
     pub(super) const fn written(&self) -> usize {
         self.at
     }
 
-    /// Appends a field whose value is the first `length` bytes of a chunk, as they are.
-    #[inline]
-    pub(super) fn field(&mut self, lead: &Lead, chunk: &[u8; CHUNK], length: usize) -> Option<()> {
-        let room = self.room.get_mut(self.at..)?.first_chunk_mut::<{ Lead::SIZE + CHUNK + 1 }>()?;
+    /// Appends a field whose value is the first `length` bytes of two chunks, as they are.
+    #[inline(always)]
+    pub(super) fn field(
+        &mut self,
+        lead: &Lead,
+        text: &[u8; 2 * CHUNK],
+        length: usize,
+    ) -> Option<()> {
+        let room = self.room.get_mut(self.at % ROOM..)?.first_chunk_mut::<SLACK>()?;
         *room.first_chunk_mut()? = lead.bytes;
-        let value = room.get_mut(lead.length..)?.first_chunk_mut::<{ CHUNK + 1 }>()?;
-        *value.first_chunk_mut()? = *chunk;
+        let value = room.get_mut(lead.length..)?.first_chunk_mut::<{ 2 * CHUNK + 1 }>()?;
+        *value.first_chunk_mut::<CHUNK>()? = *text.first_chunk()?;
+        if length > CHUNK {
+            *value.get_mut(CHUNK..)?.first_chunk_mut::<CHUNK>()? = *text.last_chunk()?;
+        }
         *value.get_mut(length)? = b'"';
         // What is no text ends before the quote.
         self.at += lead.length + length + usize::from(lead.is_text);
         Some(())
     }
 
-    /// Appends a field whose value is longer than a chunk. (It takes the window and gives it back: one
-    /// that is lent to a function has to be in memory, for all the fields that are not so long.)
-    #[cold]
-    pub(super) fn long_field(mut self, lead: &Lead, value: &[u8]) -> Option<Self> {
-        self.lead(lead)?;
-        self.bytes(value)?;
-        if lead.is_text {
-            self.bytes(b"\"")?;
-        }
-        Some(self)
+    /// Appends a field whose value may be longer.
+    #[inline(always)]
+    pub(super) fn long_field(&mut self, lead: &Lead, value: &[u8]) -> Option<()> {
+        // A window that is lent to a function has to be in memory, for all the other fields too.
+        self.at = long_field(self.room, self.at, lead, value)?;
+        Some(())
     }
 
     /// Appends what stands before a value, or is a field with its value.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lead(&mut self, lead: &Lead) -> Option<()> {
-        *self.room.get_mut(self.at..)?.first_chunk_mut()? = lead.bytes;
+        *self.room.get_mut(self.at % ROOM..)?.first_chunk_mut()? = lead.bytes;
         self.at += lead.length;
         Some(())
     }
+}
 
-    /// Appends `bytes`.
-    fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
-        self.room.get_mut(self.at..)?.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        self.at += bytes.len();
-        Some(())
+/// Writes a field at a place, and returns the place behind it.
+#[cold]
+fn long_field(room: &mut [u8], mut at: usize, lead: &Lead, value: &[u8]) -> Option<usize> {
+    let end: &[u8] = if lead.is_text { b"\"" } else { b"" };
+    for piece in [lead.bytes.get(..lead.length)?, value, end] {
+        room.get_mut(at..)?.get_mut(..piece.len())?.copy_from_slice(piece);
+        at += piece.len();
     }
+    Some(at)
 }
 
 /// The fields of a document, in memory that is used again and again.
@@ -279,13 +287,13 @@ impl Fields {
         Self { room: Vec::new(), length: 0 }
     }
 
-    /// Room for at least so many bytes, in which is what was written before.
+    /// Room behind the first bytes, so many of them, in which is what was written before.
     #[inline]
-    pub(super) fn room(&mut self, most: usize) -> &mut [u8] {
-        if self.room.len() < most {
-            self.room.resize(most.next_power_of_two(), 0);
+    pub(super) fn window(&mut self, at: usize) -> Option<Window<'_>> {
+        if self.room.is_empty() {
+            self.room = vec![0; ROOM + SLACK];
         }
-        &mut self.room
+        Some(Window { room: self.room.first_chunk_mut()?, at })
     }
 
     /// So many bytes have been written, what was kept among them.

@@ -4,16 +4,15 @@
 //! [`Format::read`] refuses every other line, which is then read and judged token by token; that both
 //! make the same document is tested.
 
+use std::mem::take;
 use std::net::Ipv6Addr;
 use std::sync::{Arc, LazyLock};
 
 use crate::parse::schema::FieldType;
 use crate::parse::structural::MAX_LEAF;
 use crate::parse::vpc_fields::{self, protocol_name};
-use crate::parse::writer::{CHUNK, Fields, Lead, Window};
+use crate::parse::writer::{CHUNK, Fields, Lead, ROOM, Window};
 use crate::scan;
-
-use super::Column;
 
 /// The longest line, in bytes: one with every field there is has half of it.
 const MAX_LINE: usize = 4 << 10;
@@ -22,20 +21,41 @@ const MAX_LINE: usize = 4 << 10;
 const WORD: usize = 64;
 
 /// A word, and what a chunk that begins in it may reach.
-const REACH: usize = WORD + CHUNK;
+const REACH: usize = WORD + 2 * CHUNK;
 
 /// What stands for a field that is not there.
 const ABSENT: u8 = b'-';
 
-/// What is written beyond columns and tokens: the name of the protocol, and a chunk that is not full.
-const SLACK: usize = 3 * CHUNK;
-
-/// The columns of a format, each with what stands before its token in a document.
+/// The columns of a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Format {
-    columns: Arc<[(Lead, Token)]>,
-    /// How many of the first ones tell of an interface, not of a flow.
-    of_interface: usize,
+    columns: Arc<Columns>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Columns {
+    /// The first ones, as far as they tell of an interface and not of a flow.
+    of_interface: Vec<Group>,
+    others: Vec<Group>,
+}
+
+/// Columns that follow one another: any number of each kind. What a token must be is then known by the
+/// place in the code, where asking for each would be guessed wrong too often.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Group {
+    addresses: Vec<Column>,
+    numbers: Vec<Column>,
+    texts: Vec<Column>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Column {
+    token: Token,
+    /// What stands before its token in a document.
+    lead: Lead,
+    /// The most digits of a number: too few to be out of range.
+    most: usize,
+    is_protocol: bool,
 }
 
 /// The field that tells the name of a protocol, by the number of those that have one.
@@ -47,10 +67,8 @@ static PROTOCOL_NAMES: LazyLock<Vec<Option<Lead>>> = LazyLock::new(|| {
 /// What a token must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
-    /// A whole number of at most so many digits, which are too few to be out of range.
-    Digits(usize),
-    Protocol,
     Address,
+    Number,
     Text,
 }
 
@@ -70,7 +88,7 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 struct Interface {
     /// Of whose format the line was.
-    columns: Arc<[(Lead, Token)]>,
+    columns: Arc<Columns>,
     /// The columns of the interface, and the space behind them.
     line: Vec<u8>,
     /// How many bytes of the fields they became.
@@ -95,19 +113,18 @@ impl Memory {
 
 impl Format {
     /// None when a name is longer than AWS's are.
-    pub(super) fn of(columns: &[Column]) -> Option<Self> {
-        let of_interface = |column: &&Column| vpc_fields::is_of_interface(column.aws_name);
+    pub(super) fn of(columns: &[super::Column]) -> Option<Self> {
+        let of_interface = |column: &&super::Column| vpc_fields::is_of_interface(column.aws_name);
         let of_interface = columns.iter().take_while(of_interface).count();
         // One is always read anew.
         let of_interface = of_interface.min(columns.len().saturating_sub(1));
-        let column = |column: &Column| {
-            let token = match column.ty {
-                _ if column.aws_name == "protocol" => Token::Protocol,
-                FieldType::Long => Token::Digits(18),
-                FieldType::Integer => Token::Digits(9),
-                FieldType::DateEpochSecond => Token::Digits(11),
-                FieldType::Ip => Token::Address,
-                FieldType::Keyword => Token::Text,
+        let column = |column: &super::Column| {
+            let (token, most) = match column.ty {
+                FieldType::Long => (Token::Number, 18),
+                FieldType::Integer => (Token::Number, 9),
+                FieldType::DateEpochSecond => (Token::Number, 11),
+                FieldType::Ip => (Token::Address, 0),
+                FieldType::Keyword => (Token::Text, 0),
                 FieldType::Text
                 | FieldType::TextAndKeyword
                 | FieldType::Date
@@ -115,11 +132,17 @@ impl Format {
                 | FieldType::Open
                 | FieldType::Kept => return None,
             };
-            let is_text = matches!(token, Token::Address | Token::Text);
-            Some((Lead::new(&column.field, is_text)?, token))
+            let lead = Lead::new(&column.field, token != Token::Number)?;
+            Some(Column { token, lead, most, is_protocol: column.aws_name == "protocol" })
         };
-        let columns = columns.iter().map(column).collect::<Option<_>>()?;
-        Some(Self { columns, of_interface })
+        let all: Vec<_> = columns.iter().map(column).collect::<Option<_>>()?;
+        // With each column there may be the name of a protocol.
+        if MAX_LINE + all.len() * 2 * Lead::SIZE > ROOM {
+            return None;
+        }
+        let (first, others) = all.split_at_checked(of_interface)?;
+        let (of_interface, others) = (Group::of(first), Group::of(others));
+        Some(Self { columns: Arc::new(Columns { of_interface, others }) })
     }
 
     /// Writes the fields of a line, if its tokens are surely what their columns say. `plain` is the line
@@ -153,9 +176,8 @@ impl Format {
                 at
             }
         };
-        let rest = self.columns.get(self.of_interface..)?;
-        let room = fields.room(self.most(length));
-        let (end, written) = columns(rest, Tokens { text, length, begin }, written, room)?;
+        let tokens = Tokens { text, length, begin };
+        let (end, written) = read(&self.columns.others, tokens, fields.window(written)?)?;
         fields.end(written);
         // The line's end was the last token's.
         (end == length + 1).then_some(*place)
@@ -164,15 +186,10 @@ impl Format {
     /// Writes the fields of the interface.
     #[cold]
     fn begin(&self, text: &[u8], length: usize, fields: &mut Fields) -> Option<Interface> {
-        let first = self.columns.get(..self.of_interface)?;
         let tokens = Tokens { text, length, begin: 0 };
-        let (end, written) = columns(first, tokens, 0, fields.room(self.most(length)))?;
+        let (end, written) = read(&self.columns.of_interface, tokens, fields.window(0)?)?;
         let line = text.get(..end).filter(|line| line.last().is_none_or(|last| *last == b' '))?;
         Some(Interface { columns: Arc::clone(&self.columns), line: line.to_vec(), written })
-    }
-
-    fn most(&self, length: usize) -> usize {
-        length + self.columns.len() * Lead::SIZE + SLACK
     }
 }
 
@@ -188,51 +205,115 @@ fn copied<'a>(line: &[u8], copy: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     Some(copy)
 }
 
-/// Writes the fields of tokens that are what their columns say, behind so many bytes of the room. Returns
-/// where the next token would begin, and what would be next in the room.
-#[inline]
-fn columns(
-    columns: &[(Lead, Token)],
-    mut tokens: Tokens<'_>,
-    written: usize,
-    room: &mut [u8],
-) -> Option<(usize, usize)> {
-    let mut window = Window::behind(written, room);
-    let mut word = tokens.word()?;
-    for (lead, token) in columns {
-        if word.ends == 0 {
-            tokens.begin += word.begin;
-            word = tokens.word()?;
-            if word.ends == 0 {
-                window = tokens.long(lead, *token, window)?;
-                word.begin = 0;
-                continue;
+impl Group {
+    fn of(columns: &[Column]) -> Vec<Self> {
+        let mut groups = Vec::new();
+        let mut group = Self::default();
+        for column in columns {
+            let is_over = match column.token {
+                Token::Address => !group.numbers.is_empty() || !group.texts.is_empty(),
+                Token::Number => !group.texts.is_empty(),
+                Token::Text => false,
+            };
+            if is_over {
+                groups.push(take(&mut group));
             }
+            let of_kind = match column.token {
+                Token::Address => &mut group.addresses,
+                Token::Number => &mut group.numbers,
+                Token::Text => &mut group.texts,
+            };
+            of_kind.push(column.clone());
         }
-        let next = word.next()?;
-        if next.chunk.first() == Some(&ABSENT) && next.length == 1 {
-            continue;
-        }
-        if !token.fits(&next) {
-            return None;
-        }
-        if next.length <= CHUNK {
-            window.field(lead, next.chunk, next.length)?;
-        } else {
-            window = window.long_field(lead, word.before(next.length)?)?;
-        }
-        if *token == Token::Protocol
-            && let Some(name) = protocol(next.chunk.get(..next.length)?)
-        {
-            window.lead(name)?;
-        }
+        groups.push(group);
+        groups
     }
-    Some((tokens.begin + word.begin, window.written()))
 }
 
-fn protocol(digits: &[u8]) -> Option<&'static Lead> {
-    let number = digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
-    PROTOCOL_NAMES.get(number)?.as_ref()
+/// Writes the fields of tokens that are what their columns say, behind so many bytes of the room. Returns
+/// where the next token would begin, and what would be next in the room.
+fn read(groups: &[Group], tokens: Tokens<'_>, window: Window<'_>) -> Option<(usize, usize)> {
+    let word = tokens.word()?;
+    let mut line = Line { tokens, word, window };
+    for Group { addresses, numbers, texts } in groups {
+        line.addresses(addresses)?;
+        line.numbers(numbers)?;
+        line.texts(texts)?;
+    }
+    Some((line.tokens.begin + line.word.begin, line.window.written()))
+}
+
+/// A line while it is read. Its parts are to be in registers, so that none of them may be lent to
+/// a function that is called.
+struct Line<'a, 'o> {
+    tokens: Tokens<'a>,
+    word: Word<'a>,
+    window: Window<'o>,
+}
+
+impl<'a> Line<'a, '_> {
+    #[inline(always)]
+    fn addresses(&mut self, columns: &[Column]) -> Option<()> {
+        for Column { lead, .. } in columns {
+            let token = self.next()?;
+            if !token.is_absent() {
+                token.is_address().then_some(())?;
+                self.window.field(lead, token.chunks, token.length)?;
+            }
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn numbers(&mut self, columns: &[Column]) -> Option<()> {
+        for column in columns {
+            let token = self.next()?;
+            if !token.is_absent() {
+                token.is_number(column.most).then_some(())?;
+                self.window.field(&column.lead, token.chunks, token.length)?;
+                if column.is_protocol
+                    && let Some(name) = token.protocol_name()
+                {
+                    self.window.lead(name)?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn texts(&mut self, columns: &[Column]) -> Option<()> {
+        for Column { lead, .. } in columns {
+            if self.is_long()? {
+                let text = self.tokens.long()?;
+                self.window.long_field(lead, text)?;
+                self.word.begin = 0;
+                continue;
+            }
+            let token = self.word.next()?;
+            if !token.is_absent() {
+                (token.length > 0).then_some(())?;
+                self.window.field(lead, token.chunks, token.length)?;
+            }
+        }
+        Some(())
+    }
+
+    /// The next token. None where it does not end within 64 bytes.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Next<'a>> {
+        if self.is_long()? { None } else { self.word.next() }
+    }
+
+    /// Whether the next token does not end within 64 bytes.
+    #[inline(always)]
+    fn is_long(&mut self) -> Option<bool> {
+        if self.word.ends == 0 {
+            self.tokens.begin += self.word.begin;
+            self.word = self.tokens.word()?;
+        }
+        Some(self.word.ends == 0)
+    }
 }
 
 /// A line, and how far it has been read.
@@ -253,8 +334,6 @@ struct Word<'a> {
     others: u64,
     /// Where the next token begins.
     begin: usize,
-    /// The bit of that place, none where it is not in here.
-    begin_bit: u64,
 }
 
 impl<'a> Tokens<'a> {
@@ -267,78 +346,82 @@ impl<'a> Tokens<'a> {
         let end = if left < WORD { 1 << left } else { 0 };
         let spaces = scan::word(looked_at, |chunk| scan::equal(chunk, b' '));
         let others = !scan::word(looked_at, scan::digits);
-        Some(Word { bytes, ends: spaces | end, others, begin: 0, begin_bit: 1 })
+        Some(Word { bytes, ends: spaces | end, others, begin: 0 })
     }
 
     /// Takes a token that does not end in its word.
     #[cold]
-    fn long<'o>(&mut self, lead: &Lead, token: Token, window: Window<'o>) -> Option<Window<'o>> {
+    fn long(&mut self) -> Option<&'a [u8]> {
         let rest = self.text.get(self.begin..self.length)?;
         let length = memchr::memchr(b' ', rest).unwrap_or(rest.len());
-        if token != Token::Text || length > MAX_LEAF {
-            return None;
-        }
         self.begin += length + 1;
-        window.long_field(lead, rest.get(..length)?)
+        rest.get(..length).filter(|text| text.len() <= MAX_LEAF)
     }
 }
 
 impl<'a> Word<'a> {
     /// The next token, which ends in the word.
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Next<'a>> {
-        let bit = self.ends & self.ends.wrapping_neg();
-        let (begin, end) = (self.begin, bit.trailing_zeros() as usize);
-        let inside = bit.wrapping_sub(self.begin_bit);
-        self.ends ^= bit;
-        (self.begin, self.begin_bit) = (end + 1, bit << 1);
-        let chunk = self.bytes.get(begin % WORD..)?.first_chunk()?;
-        Some(Next { chunk, length: end - begin, are_digits: self.others & inside == 0 })
-    }
-
-    /// The bytes of the last token, so many of them.
-    #[cold]
-    fn before(&self, length: usize) -> Option<&'a [u8]> {
-        let end = self.begin.checked_sub(1)?;
-        self.bytes.get(end.checked_sub(length)?..end)
+        let (begin, end) = (self.begin, self.ends.trailing_zeros() as usize);
+        let last = self.ends & self.ends.wrapping_neg();
+        self.ends ^= last;
+        self.begin = end + 1;
+        let inside = last.wrapping_sub(1 << (begin % WORD));
+        let chunks = self.bytes.get(begin % WORD..)?.first_chunk()?;
+        Some(Next { chunks, length: end - begin, are_digits: self.others & inside == 0 })
     }
 }
 
 /// A token.
 struct Next<'a> {
     /// Its bytes, as far as they go, and what comes behind them.
-    chunk: &'a [u8; CHUNK],
+    chunks: &'a [u8; 2 * CHUNK],
     length: usize,
     are_digits: bool,
 }
 
-impl Token {
-    /// Whether this is such a token.
+impl Next<'_> {
+    /// Whether it is a whole number of at most so many digits. JSON has none with a leading zero.
     #[inline(always)]
-    fn fits(self, &Next { chunk, length, are_digits }: &Next<'_>) -> bool {
-        let most = match self {
-            Self::Text => return length > 0,
-            Self::Digits(most) => most,
-            Self::Protocol => 9,
-            Self::Address => return is_ipv4(chunk, length) || is_ipv6(chunk, length),
-        };
-        // JSON has no number with a leading zero.
-        let starts_well = chunk.first() != Some(&b'0') || length == 1;
-        starts_well && length.wrapping_sub(1) < most && are_digits
+    fn is_number(&self, most: usize) -> bool {
+        let starts_well = self.chunks.first() != Some(&b'0') || self.length == 1;
+        starts_well && self.length.wrapping_sub(1) < most && self.are_digits
+    }
+
+    #[inline(always)]
+    fn is_address(&self) -> bool {
+        is_ipv4(self.chunks, self.length) || is_ipv6(self.chunks, self.length)
+    }
+
+    /// Whether it stands for nothing.
+    #[inline(always)]
+    fn is_absent(&self) -> bool {
+        self.chunks.first() == Some(&ABSENT) && self.length == 1
+    }
+
+    /// The field with the name of the protocol whose number it is, where that has one.
+    #[inline(always)]
+    fn protocol_name(&self) -> Option<&'static Lead> {
+        // Three digits at most, the last of them in the highest byte.
+        let missing = 3_usize.checked_sub(self.length)? as u32;
+        let digits = u32::from_le_bytes(*self.chunks.first_chunk()?) << (8 + 8 * missing);
+        let [_, hundreds, tens, ones] = (digits & 0x0f0f_0f0f).to_le_bytes().map(usize::from);
+        PROTOCOL_NAMES.get(100 * hundreds + 10 * tens + ones)?.as_ref()
     }
 }
 
 #[cold]
-fn is_ipv6(chunk: &[u8; CHUNK], length: usize) -> bool {
-    let text = chunk.get(..length).and_then(|text| str::from_utf8(text).ok());
+fn is_ipv6(chunks: &[u8; 2 * CHUNK], length: usize) -> bool {
+    let text = chunks.get(..length).and_then(|text| str::from_utf8(text).ok());
     text.is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Whether the first `length` bytes are an IPv4 address for `Ipv4Addr` too: four numbers up to 255, without
 /// leading zeros. It looks at all of them at once.
 #[inline]
-fn is_ipv4(chunk: &[u8; CHUNK], length: usize) -> bool {
-    let Some(chunk) = chunk.first_chunk().filter(|_| length <= 15) else { return false };
+fn is_ipv4(chunks: &[u8; 2 * CHUNK], length: usize) -> bool {
+    let Some(chunk) = chunks.first_chunk().filter(|_| length <= 15) else { return false };
     let inside = (1_u32 << length) - 1;
     let (equal, above) = (|byte| scan::equal(chunk, byte), |byte| scan::at_least(chunk, byte + 1));
     let (dots, digits) = (equal(b'.') & inside, scan::digits(chunk) & inside);
@@ -496,10 +579,10 @@ mod tests {
         #[test]
         fn an_address_is_one_for_the_standard_library_too(
             text in prop_oneof!["[0-9]{0,4}(\\.[0-9]{0,4}){0,4}", "[0-9]{1,3}(\\.[0-9]{1,3}){3}", "[0-9./:]{0,15}"],
-            after in any::<[u8; 32]>(),
+            after in any::<[[u8; 32]; 2]>(),
         ) {
             let known = text.parse::<std::net::Ipv4Addr>().is_ok();
-            let from = [text.as_bytes(), &after].concat();
+            let from = [text.as_bytes(), after.as_flattened()].concat();
             prop_assert_eq!(super::is_ipv4(from.first_chunk().unwrap(), text.len()), known);
         }
     }
