@@ -1,16 +1,19 @@
-//! Checks that routes which may write into one index can: it has one type for each field.
+//! Checks that routes which may write into one index can: it has one type for each field, and is not
+//! deleted while they do.
 
 use crate::destination::opensearch::config::Templates;
 use crate::destination::opensearch::plan::conflicts;
-use crate::destination::opensearch::target::{mixed, targets};
+use crate::destination::opensearch::target::{Target, mixed, targets};
 use crate::event::{DestinationId, DestinationName};
 use crate::route::RouteTable;
+use crate::units::Period;
 
 use super::problem::Locator;
 use super::{DestinationConfig, Problem};
 
 /// Refuses routes that would wait for ever for their index template, and warns of those that spoil
-/// it for others. `starts` says where routes begin. Templates of your own are your business.
+/// it for others, or have documents deleted that have just come. `starts` says where routes begin.
+/// Templates of your own are your business.
 pub(super) fn check(
     routes: &RouteTable,
     starts: &[usize],
@@ -29,6 +32,8 @@ pub(super) fn check(
             let text = format!("destination `{}`: {}", name.as_str(), conflict.error);
             return Err(route.map_or_else(|| at.whole(&*text), |start| at.problem(*start, &*text)));
         }
+        let keep = config.index.keep;
+        warnings.extend(targets.iter().filter_map(|target| short_lived(target, keep?, name)));
         warnings.extend(mixed(&targets).into_iter().map(|(free, typed)| {
             format!(
                 "destination `{}`: routes `{}` (`{}`) and `{}` (`{}`) may share an index, and the \
@@ -45,15 +50,32 @@ pub(super) fn check(
     Ok(warnings)
 }
 
+fn short_lived(target: &Target, keep: Period, destination: &DestinationName) -> Option<String> {
+    let span = target.index.span().filter(|span| keep < *span)?;
+    Some(format!(
+        "destination `{}`: `keep = \"{keep}\"` deletes indices of route `{}` (`{}`) while they are \
+         written, for one takes the events of {span}, and those that have just come go with it: write \
+         {span} or more, or name an index for each day (%Y, %m and %d)",
+        destination.as_str(),
+        target.name,
+        target.index,
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::config::Config;
 
     /// What a file with these routes to one destination is answered with.
     fn answer(routes: &[(&str, &str)], templates: &str) -> Result<Vec<String>, String> {
+        answer_with(routes, &format!("templates = '{templates}'"))
+    }
+
+    /// The same, for a destination with these settings.
+    fn answer_with(routes: &[(&str, &str)], settings: &str) -> Result<Vec<String>, String> {
         let mut text = format!(
             "[stream.a]\n[state.sqlite]\npath = '/nowhere/s.db'\n\
-             [destination.s.opensearch]\nurl = 'https://s'\ntemplates = '{templates}'\n"
+             [destination.s.opensearch]\nurl = 'https://s'\n{settings}\n"
         );
         for (n, (parse, index)) in routes.iter().enumerate() {
             let is_last = n + 1 == routes.len();
@@ -84,6 +106,28 @@ mod tests {
         let narrower = [(FLOW, "logs-%Y"), (LIFT, "logs-json-%Y")];
         assert_eq!(answer(&narrower, "install"), Ok(vec![]));
         assert_eq!(answer(&routes, "manual"), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_index_that_is_deleted_while_it_is_written_is_told() {
+        let told =
+            |index, keep: &str| answer_with(&[(FLOW, index)], &format!("keep = '{keep}'")).unwrap();
+        for (index, keep, span) in [
+            (
+                "flow-%Y.%m.%d",
+                "23h",
+                "`flow-%Y.%m.%d`) while they are written, for one takes the events of 1d",
+            ),
+            ("flow-%Y.%m", "30d", "31d"),
+            ("flow-{account}-%Y", "365d", "366d"),
+        ] {
+            let warnings = told(index, keep);
+            assert!(warnings.len() == 1 && warnings[0].contains(span), "{warnings:?}");
+            assert!(warnings[0].contains(&format!("`keep = \"{keep}\"`")), "{warnings:?}");
+        }
+        for (index, keep) in [("flow-%Y.%m.%d", "1d"), ("flow-%Y.%m", "31d"), ("flow", "2h")] {
+            assert_eq!(told(index, keep), Vec::<String>::new(), "{index} {keep}");
+        }
     }
 
     #[test]

@@ -7,11 +7,13 @@
 use std::fmt;
 use std::str::{Chars, FromStr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::event::Timestamp;
 use crate::parse::Source;
+use crate::units::Period;
 
 use super::legal::legal;
 
@@ -188,6 +190,15 @@ impl IndexTemplate {
     #[must_use]
     pub fn has_date(&self) -> bool {
         self.parts.iter().any(Part::is_date)
+    }
+
+    /// How long the events of one index with a date are from, at most: a day, a month or a year.
+    #[must_use]
+    pub fn span(&self) -> Option<Period> {
+        const DAY: Duration = Duration::from_hours(24);
+        let days = [(Part::Day, 1), (Part::Month, 31), (Part::Year, 366)];
+        let (_, days) = days.into_iter().find(|(part, _)| self.parts.contains(part))?;
+        Some(Period(DAY * days))
     }
 
     /// Whether the name depends on where an event comes from.
