@@ -175,14 +175,6 @@ impl Lead {
         Self::of(&lead, is_text)
     }
 
-    /// A field with its value, which is text. None when both are too long for a chunk.
-    pub(super) fn whole(field: &str, value: &str) -> Option<Self> {
-        let mut whole = Vec::new();
-        name(&mut whole, field);
-        string(&mut whole, value);
-        Self::of(&whole, false)
-    }
-
     /// Appends it to `out`.
     #[inline]
     pub(super) fn append(&self, out: &mut Vec<u8>) {
@@ -193,6 +185,25 @@ impl Lead {
         let mut bytes = [0; Self::SIZE];
         bytes.get_mut(..lead.len())?.copy_from_slice(lead);
         Some(Self { bytes, length: lead.len(), is_text })
+    }
+}
+
+/// A field with its value.
+#[derive(Debug)]
+pub(super) struct Whole {
+    chunks: [u8; 2 * CHUNK],
+    length: usize,
+}
+
+impl Whole {
+    /// Of a text. None when it is too long for two chunks with the name.
+    pub(super) fn new(field: &str, text: &str) -> Option<Self> {
+        let mut whole = Vec::new();
+        name(&mut whole, field);
+        string(&mut whole, text);
+        let mut chunks = [0; 2 * CHUNK];
+        chunks.get_mut(..whole.len())?.copy_from_slice(&whole);
+        Some(Self { chunks, length: whole.len() })
     }
 }
 
@@ -234,6 +245,7 @@ impl<'o> Window<'o> {
         text: &[u8; 2 * CHUNK],
         length: usize,
     ) -> Option<()> {
+        debug_assert!(self.at <= ROOM, "{}", self.at);
         let room = self.room.get_mut(self.at % ROOM..)?.first_chunk_mut::<SLACK>()?;
         *room.first_chunk_mut()? = lead.bytes;
         let value = room.get_mut(lead.length..)?.first_chunk_mut::<{ 2 * CHUNK + 1 }>()?;
@@ -255,11 +267,16 @@ impl<'o> Window<'o> {
         Some(())
     }
 
-    /// Appends what stands before a value, or is a field with its value.
+    /// Appends a field with its value.
     #[inline(always)]
-    pub(super) fn lead(&mut self, lead: &Lead) -> Option<()> {
-        *self.room.get_mut(self.at % ROOM..)?.first_chunk_mut()? = lead.bytes;
-        self.at += lead.length;
+    pub(super) fn whole(&mut self, whole: &Whole) -> Option<()> {
+        debug_assert!(self.at <= ROOM, "{}", self.at);
+        let room = self.room.get_mut(self.at % ROOM..)?.first_chunk_mut::<SLACK>()?;
+        *room.first_chunk_mut::<CHUNK>()? = *whole.chunks.first_chunk()?;
+        if whole.length > CHUNK {
+            *room.get_mut(CHUNK..)?.first_chunk_mut::<CHUNK>()? = *whole.chunks.last_chunk()?;
+        }
+        self.at += whole.length;
         Some(())
     }
 }

@@ -11,11 +11,13 @@ use std::sync::{Arc, LazyLock};
 use crate::parse::schema::FieldType;
 use crate::parse::structural::MAX_LEAF;
 use crate::parse::vpc_fields::{self, protocol_name};
-use crate::parse::writer::{CHUNK, Fields, Lead, ROOM, Window};
+use crate::parse::writer::{CHUNK, Fields, Lead, ROOM, Whole, Window};
 use crate::scan;
 
 /// The longest line, in bytes: one with every field there is has half of it.
 const MAX_LINE: usize = 4 << 10;
+
+const _: () = assert!(MAX_LINE <= MAX_LEAF, "no token is longer than a leaf may be");
 
 /// What is looked at at once, in bytes.
 const WORD: usize = 64;
@@ -53,14 +55,15 @@ struct Column {
     token: Token,
     /// What stands before its token in a document.
     lead: Lead,
-    /// The most digits of a number: too few to be out of range.
+    /// The most digits of a number: too few to be out of range. Of others none.
     most: usize,
+    /// Whether the number is that of a protocol, whose name is written too.
     is_protocol: bool,
 }
 
 /// The field that tells the name of a protocol, by the number of those that have one.
-static PROTOCOL_NAMES: LazyLock<Vec<Option<Lead>>> = LazyLock::new(|| {
-    let field = |number| Lead::whole("protocol_name", protocol_name(number)?);
+static PROTOCOL_NAMES: LazyLock<Vec<Option<Whole>>> = LazyLock::new(|| {
+    let field = |number| Whole::new("protocol_name", protocol_name(number)?);
     (0..256).map(field).collect()
 });
 
@@ -112,7 +115,7 @@ impl Memory {
 }
 
 impl Format {
-    /// None when a name is longer than AWS's are.
+    /// None when a name is longer than AWS's are, or a column is of a type that theirs are not.
     pub(super) fn of(columns: &[super::Column]) -> Option<Self> {
         let of_interface = |column: &&super::Column| vpc_fields::is_of_interface(column.aws_name);
         let of_interface = columns.iter().take_while(of_interface).count();
@@ -136,8 +139,8 @@ impl Format {
             Some(Column { token, lead, most, is_protocol: column.aws_name == "protocol" })
         };
         let all: Vec<_> = columns.iter().map(column).collect::<Option<_>>()?;
-        // With each column there may be the name of a protocol.
-        if MAX_LINE + all.len() * 2 * Lead::SIZE > ROOM {
+        // With each column there may be the name of a protocol. So many columns there are not.
+        if MAX_LINE + all.len() * 3 * CHUNK > ROOM {
             return None;
         }
         let (first, others) = all.split_at_checked(of_interface)?;
@@ -188,7 +191,9 @@ impl Format {
     fn begin(&self, text: &[u8], length: usize, fields: &mut Fields) -> Option<Interface> {
         let tokens = Tokens { text, length, begin: 0 };
         let (end, written) = read(&self.columns.of_interface, tokens, fields.window(0)?)?;
-        let line = text.get(..end).filter(|line| line.last().is_none_or(|last| *last == b' '))?;
+        // Up to a space that is the line's, not of what follows it.
+        let line = text.get(..end).filter(|_| end <= length)?;
+        line.last().is_none_or(|last| *last == b' ').then_some(())?;
         Some(Interface { columns: Arc::clone(&self.columns), line: line.to_vec(), written })
     }
 }
@@ -230,8 +235,8 @@ impl Group {
     }
 }
 
-/// Writes the fields of tokens that are what their columns say, behind so many bytes of the room. Returns
-/// where the next token would begin, and what would be next in the room.
+/// Writes the fields of tokens that are what their columns say. Returns where the next token would begin,
+/// and how far the window has come.
 fn read(groups: &[Group], tokens: Tokens<'_>, window: Window<'_>) -> Option<(usize, usize)> {
     let word = tokens.word()?;
     let mut line = Line { tokens, word, window };
@@ -243,8 +248,8 @@ fn read(groups: &[Group], tokens: Tokens<'_>, window: Window<'_>) -> Option<(usi
     Some((line.tokens.begin + line.word.begin, line.window.written()))
 }
 
-/// A line while it is read. Its parts are to be in registers, so that none of them may be lent to
-/// a function that is called.
+/// A line while it is read. Word and window are to be in registers, so that neither may be lent to a
+/// function that is called.
 struct Line<'a, 'o> {
     tokens: Tokens<'a>,
     word: Word<'a>,
@@ -274,7 +279,7 @@ impl<'a> Line<'a, '_> {
                 if column.is_protocol
                     && let Some(name) = token.protocol_name()
                 {
-                    self.window.lead(name)?;
+                    self.window.whole(name)?;
                 }
             }
         }
@@ -284,10 +289,9 @@ impl<'a> Line<'a, '_> {
     #[inline(always)]
     fn texts(&mut self, columns: &[Column]) -> Option<()> {
         for Column { lead, .. } in columns {
-            if self.is_long()? {
+            if !self.find()? {
                 let text = self.tokens.long()?;
                 self.window.long_field(lead, text)?;
-                self.word.begin = 0;
                 continue;
             }
             let token = self.word.next()?;
@@ -302,17 +306,17 @@ impl<'a> Line<'a, '_> {
     /// The next token. None where it does not end within 64 bytes.
     #[inline(always)]
     fn next(&mut self) -> Option<Next<'a>> {
-        if self.is_long()? { None } else { self.word.next() }
+        if self.find()? { self.word.next() } else { None }
     }
 
-    /// Whether the next token does not end within 64 bytes.
+    /// Goes to the word of the next token, and says whether that ends in it.
     #[inline(always)]
-    fn is_long(&mut self) -> Option<bool> {
+    fn find(&mut self) -> Option<bool> {
         if self.word.ends == 0 {
             self.tokens.begin += self.word.begin;
             self.word = self.tokens.word()?;
         }
-        Some(self.word.ends == 0)
+        Some(self.word.ends != 0)
     }
 }
 
@@ -349,13 +353,13 @@ impl<'a> Tokens<'a> {
         Some(Word { bytes, ends: spaces | end, others, begin: 0 })
     }
 
-    /// Takes a token that does not end in its word.
+    /// Takes a token that does not end in its word. No line is longer than a leaf may be.
     #[cold]
     fn long(&mut self) -> Option<&'a [u8]> {
         let rest = self.text.get(self.begin..self.length)?;
         let length = memchr::memchr(b' ', rest).unwrap_or(rest.len());
         self.begin += length + 1;
-        rest.get(..length).filter(|text| text.len() <= MAX_LEAF)
+        rest.get(..length)
     }
 }
 
@@ -402,7 +406,7 @@ impl Next<'_> {
 
     /// The field with the name of the protocol whose number it is, where that has one.
     #[inline(always)]
-    fn protocol_name(&self) -> Option<&'static Lead> {
+    fn protocol_name(&self) -> Option<&'static Whole> {
         // Three digits at most, the last of them in the highest byte.
         let missing = 3_usize.checked_sub(self.length)? as u32;
         let digits = u32::from_le_bytes(*self.chunks.first_chunk()?) << (8 + 8 * missing);
@@ -584,6 +588,14 @@ mod tests {
             let known = text.parse::<std::net::Ipv4Addr>().is_ok();
             let from = [text.as_bytes(), after.as_flattened()].concat();
             prop_assert_eq!(super::is_ipv4(from.first_chunk().unwrap(), text.len()), known);
+        }
+    }
+
+    #[test]
+    fn every_protocol_is_named_both_ways() {
+        for protocol in (0..=u8::MAX).map(u32::from).chain([256, 1_000, 123_456_789]) {
+            let line = format!("2 1 eni-1 1.2.3.4 ::1 1 2 {protocol} 10 20 30 40 ACCEPT OK");
+            assert!(is_quick(&VpcFormat::default(), &line), "{line}");
         }
     }
 
