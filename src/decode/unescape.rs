@@ -18,7 +18,7 @@ const CHUNK: usize = 8;
 /// Of a word's bytes at most every other one begins an escape.
 const MOST_ESCAPES: usize = WORD / 2;
 
-/// A word, and more than copying can touch of what follows.
+/// What is read or written at once, and more: of what is written, copying can touch what follows a word.
 pub(super) const WINDOW: usize = 2 * WORD;
 
 /// For each choice of eight bytes to leave out, the places of the others, the first the lowest.
@@ -146,7 +146,7 @@ struct Places<'m> {
 #[cold]
 fn last_words(rest: &[u8], room: &mut [u8], is_escaped: bool, places: Places<'_>) -> Option<Step> {
     // A string has no such byte, and must have ended before it.
-    let (mut from, mut to) = ([0; WINDOW], [0; WINDOW]);
+    let (mut from, mut to) = ([0; WORD], [0; WINDOW]);
     from.iter_mut().zip(rest).for_each(|(from, byte)| *from = *byte);
     let step = word(&from, &mut to, is_escaped, places)?;
     room.get_mut(..step.written)?.copy_from_slice(to.get(..step.written)?);
@@ -156,12 +156,11 @@ fn last_words(rest: &[u8], room: &mut [u8], is_escaped: bool, places: Places<'_>
 /// Reads a word, or as much of it as stands for itself but for the backslashes before it.
 #[inline(always)]
 fn word(
-    from: &[u8; WINDOW],
+    from: &[u8; WORD],
     to: &mut [u8; WINDOW],
     is_escaped: bool,
     places: Places<'_>,
 ) -> Option<Step> {
-    let from = from.first_chunk()?;
     let found = scan::quoted(from, is_escaped);
     let stop = found.stop();
     if stop == 0 {
@@ -191,8 +190,8 @@ fn leave_out(
     for ((at, chunk), left_out) in
         (0..).step_by(CHUNK).zip(from.as_chunks().0).zip(escapes.to_le_bytes())
     {
-        let places = *KEPT.get(usize::from(left_out))?;
-        let kept = eight(*chunk).shuffle(eight(places.to_le_bytes())).to_array();
+        let order = *KEPT.get(usize::from(left_out))?;
+        let kept = eight(*chunk).shuffle(eight(order.to_le_bytes())).to_array();
         // The mask says what is known, so that nothing is checked.
         *to.get_mut((at - before) % WORD..)?.first_chunk_mut::<CHUNK>()? = *kept.first_chunk()?;
         before += left_out.count_ones() as usize;

@@ -152,6 +152,9 @@ fn the_image_runs_as_nobody_and_holds_no_secret() {
     for path in ignored.map(|line| line.strip_prefix('!').unwrap()) {
         assert!(root().join(path).exists(), "{path}");
     }
+    // Nothing else would tell that the image is built for other processors than the package is.
+    assert!(read(".dockerignore").contains("\n!.cargo/config.toml\n"));
+    assert!(read(".cargo/config.toml").contains("target-cpu=x86-64-v2"));
     let build = instructions.iter().find(|line| line.contains("cargo build")).unwrap();
     assert!(build.contains("--locked --release"), "{build}");
     let rust = env!("CARGO_PKG_RUST_VERSION");
