@@ -52,7 +52,6 @@ struct Group {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Column {
-    token: Token,
     /// What stands before its token in a document.
     lead: Lead,
     /// The most digits of a number: too few to be out of range. Of others none.
@@ -136,7 +135,8 @@ impl Format {
                 | FieldType::Kept => return None,
             };
             let lead = Lead::new(&column.field, token != Token::Number)?;
-            Some(Column { token, lead, most, is_protocol: column.aws_name == "protocol" })
+            let is_protocol = column.aws_name == "protocol";
+            Some((token, Column { lead, most, is_protocol }))
         };
         let all: Vec<_> = columns.iter().map(column).collect::<Option<_>>()?;
         // With each column there may be the name of a protocol. So many columns there are not.
@@ -211,11 +211,11 @@ fn copied<'a>(line: &[u8], copy: &'a mut Vec<u8>) -> Option<&'a [u8]> {
 }
 
 impl Group {
-    fn of(columns: &[Column]) -> Vec<Self> {
+    fn of(columns: &[(Token, Column)]) -> Vec<Self> {
         let mut groups = Vec::new();
         let mut group = Self::default();
-        for column in columns {
-            let is_over = match column.token {
+        for (token, column) in columns {
+            let is_over = match token {
                 Token::Address => !group.numbers.is_empty() || !group.texts.is_empty(),
                 Token::Number => !group.texts.is_empty(),
                 Token::Text => false,
@@ -223,7 +223,7 @@ impl Group {
             if is_over {
                 groups.push(take(&mut group));
             }
-            let of_kind = match column.token {
+            let of_kind = match token {
                 Token::Address => &mut group.addresses,
                 Token::Number => &mut group.numbers,
                 Token::Text => &mut group.texts,
