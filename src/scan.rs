@@ -1,6 +1,6 @@
 //! Finds what is special in JSON text and in lines of tokens, sixteen bytes at a time.
 
-use wide::u8x16;
+use wide::{i8x16, u8x16};
 
 /// How many bytes come before the first that cannot stand for itself inside a JSON string: a quote,
 /// a backslash or a control character (RFC 8259 §7). The length of `bytes` when there is none.
@@ -151,9 +151,9 @@ pub fn at_least(chunk: &[u8; 16], byte: u8) -> u32 {
 #[must_use]
 #[inline]
 pub fn digits(chunk: &[u8; 16]) -> u32 {
-    let bytes = u8x16::new(*chunk);
-    let limited = bytes.max(u8x16::splat(b'0')).min(u8x16::splat(b'9'));
-    limited.simd_eq(bytes).to_bitmask()
+    // They become the largest numbers with a sign.
+    let bytes = u8x16::new(*chunk) + u8x16::splat(0x7f - b'9');
+    bytes.cast_signed().simd_gt(i8x16::splat(0x7f - 10)).to_bitmask()
 }
 
 /// A bit for each byte, the first the lowest, that is a hexadecimal digit.
@@ -167,7 +167,7 @@ pub fn hexadecimal(chunk: &[u8; 16]) -> u32 {
 
 /// The number that is written in the first bytes of a chunk, so many of them, which are digits.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn number(chunk: &[u8; 16], digits: usize) -> u64 {
     // They go to the chunk's end, and what is before them counts nothing.
     let missing = 8 * 16_u32.saturating_sub(digits as u32);
@@ -186,10 +186,12 @@ const fn eight(digits: u64) -> u64 {
 
 /// Whether all bytes are decimal digits.
 #[must_use]
+#[inline]
 pub fn all_digits(bytes: &[u8]) -> bool {
     let (chunks, _) = bytes.as_chunks();
+    let are_digits = |chunk| digits(chunk) == 0xffff;
     match bytes.last_chunk() {
-        Some(last) => chunks.iter().chain([last]).all(|chunk| digits(chunk) == 0xffff),
+        Some(last) => chunks.iter().all(are_digits) && are_digits(last),
         None => bytes.iter().all(u8::is_ascii_digit),
     }
 }

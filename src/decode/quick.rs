@@ -17,11 +17,17 @@ use crate::scan;
 use super::subscription::{Decoded, Envelope, LogEvent, Marks};
 use super::unescape::unescape;
 
-/// What a small event has in an envelope: a line of a flow log.
-const BYTES_OF_EVENT: usize = 256;
+/// No event has less in an envelope, roughly: a short line of a flow log.
+const BYTES_OF_EVENT: usize = 192;
 
 /// As many digits as CloudWatch Logs' ids have.
 const ID_DIGITS: usize = 56;
+
+/// As many as its times have, from 2001 to 2286.
+const TIME_DIGITS: usize = 13;
+
+/// A bit for each of these.
+const ALL_OF_TIME: u32 = (1 << TIME_DIGITS) - 1;
 
 /// Room for no more is made before they are read: what is larger than 128 KiB, malloc takes from the
 /// system and gives back each time.
@@ -65,6 +71,7 @@ struct Reader<'a> {
 }
 
 /// What is known of an event while it is read.
+#[derive(Default)]
 struct Known<'a> {
     id: Option<&'a str>,
     timestamp: Option<i64>,
@@ -137,60 +144,60 @@ impl<'a> Reader<'a> {
     }
 
     fn log_event(&mut self, events: &mut Vec<LogEvent<'a>>) -> Option<()> {
-        let (mut id, mut timestamp, mut message, mut marks) = (None, None, None, Marks::default());
-        // What is always there comes first, in this order; else each key is looked at.
-        let (mut ended, mut has_number) = (false, false);
-        if self.skip_all(b"{\"id\":\"") {
-            let inside;
-            (inside, has_number) = self.id()?;
-            id = Some(inside);
-            if self.skip_all(b",\"timestamp\":") {
-                timestamp = Some(self.whole_number()?);
-                if self.skip_all(b",\"message\":\"") {
-                    let text;
-                    (text, marks) = self.inside()?;
-                    message = Some(text);
-                }
-            }
-            ended = self.next_or_end(b'}')?;
-        } else {
+        let Some((id, timestamp)) = self.usual_beginning() else {
             self.skip(b'{')?;
-        }
-        if !ended {
+            events.push(self.others(Known::default())?);
+            return Some(());
+        };
+        let (message, marks) = self.inside()?;
+        let marks = marks.with_number();
+        if !self.next_or_end(b'}')? {
+            let (id, timestamp, message) = (Some(id), Some(timestamp), Some(message));
             let known = Known { id, timestamp, message, marks, extracted_fields: None };
             events.push(self.others(known)?);
             return Some(());
         }
-        let message = message?;
         // Made where it stays. What is pushed is made before there is room for it, and moving it means to
         // wait: sixteen bytes that were just written as two times eight cannot be read together at once.
         events.extend(iter::once_with(|| LogEvent {
-            id: Cow::Borrowed(id.unwrap_or_default()),
-            timestamp: timestamp.map(Timestamp),
+            id: Cow::Borrowed(id),
+            timestamp: Some(Timestamp(timestamp)),
             message: Cow::Borrowed(message),
-            marks: if has_number { marks.with_number() } else { marks },
+            marks,
             extracted_fields: None,
         }));
         Some(())
     }
 
-    /// The inside of an id, and whether that is surely a number of CloudWatch Logs' own.
+    /// The id and the time of an event that begins as all do that CloudWatch Logs writes, up to the first
+    /// quote of the message: then each is where it is in all others.
     #[inline(always)]
-    fn id(&mut self) -> Option<(&'a str, bool)> {
+    fn usual_beginning(&mut self) -> Option<(&'a str, i64)> {
+        const ID: usize = b"{\"id\":\"".len();
+        const TIME: usize = ID + ID_DIGITS + b"\",\"timestamp\":".len();
+        const MESSAGE: usize = TIME + TIME_DIGITS;
+        const END: usize = MESSAGE + b",\"message\":\"".len();
         let rest = self.rest()?;
-        let bytes = rest.as_bytes();
-        let digits =
-            bytes.first_chunk().map_or(0, |bytes| scan::word(bytes, scan::digits).trailing_ones());
-        if digits != ID_DIGITS as u32 || bytes.get(ID_DIGITS) != Some(&b'"') {
-            return self.inside().map(|(id, _)| (id, false));
+        let bytes: &[u8; END] = rest.as_bytes().first_chunk()?;
+        let time = bytes.get(TIME..)?.first_chunk()?;
+        let is_usual = bytes.starts_with(b"{\"id\":\"")
+            && bytes.get(ID + ID_DIGITS..TIME)? == b"\",\"timestamp\":"
+            && bytes.get(MESSAGE..)? == b",\"message\":\""
+            && scan::all_digits(bytes.get(ID..ID + ID_DIGITS)?)
+            && scan::digits(time) & ALL_OF_TIME == ALL_OF_TIME
+            // Leading zeros are no JSON.
+            && time.first() != Some(&b'0');
+        if !is_usual {
+            return None;
         }
-        self.at += ID_DIGITS + 1;
-        Some((rest.get(..ID_DIGITS)?, true))
+        self.at += END;
+        let timestamp = i64::try_from(scan::number(time, TIME_DIGITS)).ok()?;
+        Some((rest.get(ID..ID + ID_DIGITS)?, timestamp))
     }
 
     /// An event of which members are left. Apart, so that what is known of all others is in no memory
     /// before it is in the event.
-    #[inline(never)]
+    #[cold]
     fn others(&mut self, mut known: Known<'a>) -> Option<LogEvent<'a>> {
         self.members(|reader, key| match key {
             "id" => once(&mut known.id, reader.string()?),
@@ -466,13 +473,40 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_begins_as_usual_is_read_alike_and_if_it_is_damaged_too(
+            (id, time) in ("[0-9]{56}", "[1-9][0-9]{12}"), message in text(),
+            at in any::<prop::sample::Index>(), with in "[\"\\\\{}:,0-9é \\n]{0,2}"
+        ) {
+            let message = Value::from(message);
+            let event = format!(r#"{{"id":"{id}","timestamp":{time},"message":{message}}}"#);
+            let (before, behind) = (
+                r#"{"messageType":"DATA_MESSAGE","owner":"o","logGroup":"g","logStream":"s","logEvents":["#,
+                "]}",
+            );
+            let text = [before, &event, behind].concat();
+            prop_assert!(quickly(&text).is_some(), "given up: {}", text);
+            prop_assert_eq!(quickly(&text), surely(&text));
+            // Where all is as usual but for one byte.
+            let at = at.index(r#"{"id":"","timestamp":,"message":"#.len() + id.len() + time.len());
+            let (begin, rest) = event.split_at(at);
+            let damaged = [before, begin, &with, rest.split_at(1).1, behind].concat();
+            if let Some(quick) = quickly(&damaged) {
+                prop_assert_eq!(Some(quick), surely(&damaged), "{}", damaged);
+            }
+        }
+    }
+
     #[test]
     fn an_id_that_is_a_number_is_seen_as_one() {
         for (id, is_number) in [("4", true), ("x", false)] {
             for (digits, is_whole) in [(54, false), (55, true), (56, false)] {
                 let id = "3".repeat(digits) + id;
                 let envelope = format!(
-                    r#"{{"messageType":"DATA_MESSAGE","owner":"o","logGroup":"g","logStream":"s","logEvents":[{{"id":"{id}","timestamp":5,"message":"m"}}]}}"#
+                    r#"{{"messageType":"DATA_MESSAGE","owner":"o","logGroup":"g","logStream":"s","logEvents":[{{"id":"{id}","timestamp":1769731200000,"message":"m"}}]}}"#
                 );
                 let mut decoded = Decoded::default();
                 read((&envelope, envelope.as_bytes()), &mut Spare::default(), None, &mut decoded)
