@@ -26,14 +26,13 @@ impl<'o> Document<'o> {
         timestamp: Timestamp,
         (id, is_plain): (&str, bool),
     ) -> Self {
-        let head = source.head(with_region);
-        // All of it in one go.
-        out.reserve(head.len() + id.len() + 64);
-        out.extend_from_slice(b"{\"@timestamp\":");
-        source.write_time(timestamp, out);
-        out.extend_from_slice(b",\"@id\":");
-        writer::string_that(is_plain, out, id);
-        out.extend_from_slice(head);
+        source.begin_document(timestamp, out);
+        if is_plain {
+            out.extend_from_slice(id.as_bytes());
+        } else {
+            writer::escaped(out, id);
+        }
+        out.extend_from_slice(source.head(with_region));
         Self { out, others: Vec::new(), fields_as_text: 0 }
     }
 

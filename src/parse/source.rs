@@ -107,17 +107,17 @@ impl<'a> Source<'a> {
         self.region
     }
 
-    /// What all of its documents begin with, but for their time and id: members, each after a comma.
+    /// What all of its documents have behind their id: a quote, and members, each after a comma.
     pub(super) fn head(&self, with_region: bool) -> &[u8] {
         let Head { fields, without_region } = self.head.get_or_init(|| Head::of(self));
         let length = if with_region { fields.len() } else { *without_region };
         fields.get(..length).unwrap_or_default()
     }
 
-    /// Appends a timestamp as a JSON string.
+    /// Appends what a document of that time begins with, all up to the first byte of its id.
     #[inline]
-    pub(super) fn write_time(&self, timestamp: Timestamp, out: &mut Vec<u8>) {
-        self.memory.calendar.write(timestamp, out);
+    pub(super) fn begin_document(&self, timestamp: Timestamp, out: &mut Vec<u8>) {
+        self.memory.calendar.begin(timestamp, out);
     }
 
     /// Memory for a flow log line, with what the line before left.
@@ -151,7 +151,7 @@ impl Head {
             writer::string(&mut fields, text);
             fields.len()
         };
-        text(b",\"@owner\":", source.owner);
+        text(b"\",\"@owner\":", source.owner);
         text(b",\"@log_group\":", source.log_group);
         let without_region = text(b",\"@log_stream\":", source.log_stream);
         text(b",\"@aws.region\":", source.region);

@@ -65,54 +65,58 @@ pub(super) fn name(out: &mut Vec<u8>, name: &str) {
 pub(super) struct Calendar {
     /// A day, counted from 1970-01-01 as 0.
     day: Cell<u32>,
-    /// What a timestamp of it begins with, in the two pieces that are written: what is copied as one and
-    /// read in others has to be waited for.
-    date: (Cell<u64>, Cell<u32>),
+    /// What it is in a document.
+    date: Cell<[u64; 3]>,
 }
 
 impl Calendar {
     pub(super) const fn new() -> Self {
-        let (begin, end) = (u64::from_le_bytes(*b"\"1970-01"), u32::from_le_bytes(*b"-01T"));
-        Self { day: Cell::new(0), date: (Cell::new(begin), Cell::new(end)) }
+        Self { day: Cell::new(0), date: Cell::new(show_date(0)) }
     }
 
-    /// Appends what `Display` says, as a JSON string; by hand from 1970 to 9999, since every document
-    /// has one and the formatting machinery costs more than the rest of a flow log line.
+    /// Appends what a document begins with: its timestamp as `Display` says it, and all up to the first byte
+    /// of its id. By hand from 1970 to 9999, since every document has one and the formatting machinery
+    /// costs more than the rest of a flow log line.
     #[inline]
-    pub(super) fn write(&self, timestamp: Timestamp, out: &mut Vec<u8>) {
-        let day = u32::try_from(timestamp.0.div_euclid(DAY)).ok().filter(|day| *day <= LAST_DAY);
-        let (Some(day), in_day) = (day, timestamp.0.rem_euclid(DAY) as u32) else {
+    pub(super) fn begin(&self, timestamp: Timestamp, out: &mut Vec<u8>) {
+        let time = u64::try_from(timestamp.0).unwrap_or(u64::MAX);
+        let (day, in_day) = (time / DAY, (time % DAY) as u32);
+        let Some(day) = u32::try_from(day).ok().filter(|day| *day <= LAST_DAY) else {
             // Writing to a Vec cannot fail.
-            _ = write!(out, "\"{timestamp}\"");
+            _ = write!(out, "{{\"@timestamp\":\"{timestamp}\",\"@id\":\"");
             return;
         };
         if self.day.replace(day) != day {
-            let (begin, end) = show_date(day);
-            self.date.0.set(begin);
-            self.date.1.set(end);
+            self.date.set(show_date(day));
         }
         let (second, millisecond) = (in_day / 1_000, in_day % 1_000);
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
         let time = time_of_day(hour, minute, second);
-        let frame = u64::from_le_bytes(*b".\0\0\0Z\"\0\0");
+        let frame = u64::from_le_bytes(*b"\0\0.\0\0\0Z\"");
         let hundreds = u64::from(b'0') + u64::from(millisecond / 100);
-        let fraction = hundreds << 8 | two(millisecond % 100) << 16 | frame;
+        let fraction = hundreds << 24 | two(millisecond % 100) << 32 | frame;
+        let [lead_and_century, date, day_and_time] = self.date.get();
         // Numbers, for what is stored byte by byte and read at once has to be waited for.
-        out.extend_from_slice(&self.date.0.get().to_le_bytes());
-        out.extend_from_slice(&self.date.1.get().to_le_bytes());
-        out.extend_from_slice(&time.to_le_bytes());
-        out.extend_from_slice(&fraction.to_le_bytes());
-        out.truncate(out.len() - 2);
+        let words = [
+            u64::from_le_bytes(*b"{\"@times"),
+            lead_and_century,
+            date,
+            day_and_time | time << 16,
+            time >> 48 | fraction,
+            u64::from_le_bytes(*b",\"@id\":\""),
+        ];
+        out.extend_from_slice(words.map(u64::to_le_bytes).as_flattened());
     }
 }
 
-/// A quote, the date and a `T`: the first eight bytes, and the last four.
-fn show_date(day: u32) -> (u64, u32) {
+/// What is before the date in its first word, the date and a `T`: eight bytes, eight and two.
+const fn show_date(day: u32) -> [u64; 3] {
     let (year, month, day) = date(day);
-    let year = two(year / 100) << 8 | two(year % 100) << 24;
-    let begin = u64::from_le_bytes(*b"\"\0\0\0\0-\0\0") | year | two(month) << 48;
-    let end = u32::from_le_bytes(*b"-\0\0T") | (two(day) as u32) << 8;
-    (begin, end)
+    let (century, year) = (two(year / 100), two(year % 100));
+    let first = u64::from_le_bytes(*b"tamp\":\"\0") | century << 56;
+    let frame = u64::from_le_bytes(*b"\0\0\0-\0\0-\0");
+    let second = frame | century >> 8 | year << 8 | two(month) << 32 | two(day) << 56;
+    [first, second, two(day) >> 8 | (b'T' as u64) << 8]
 }
 
 /// `hh:mm:ss`, the first digit the lowest byte: the digits of all three numbers at once.
@@ -129,7 +133,7 @@ const fn two(number: u32) -> u64 {
     ((number / 10 + number % 10 * 256) + 0x3030) as u64
 }
 
-const DAY: i64 = 86_400_000;
+const DAY: u64 = 86_400_000;
 
 /// 9999-12-31, counted from 1970-01-01 as 0.
 const LAST_DAY: u32 = 2_932_896;
@@ -353,7 +357,7 @@ mod tests {
 
         #[test]
         fn a_day_has_the_date_that_the_calendar_says(day in 0..=LAST_DAY) {
-            let known = Timestamp(i64::from(day) * DAY).date().unwrap();
+            let known = Timestamp(i64::from(day) * DAY as i64).date().unwrap();
             let known = (known.year().into(), known.month().into(), known.day().into());
             let (year, month, day) = date(day);
             prop_assert_eq!((i64::from(year), i64::from(month), i64::from(day)), known);
@@ -361,13 +365,14 @@ mod tests {
 
         #[test]
         fn a_timestamp_is_written_as_its_display(
-            times in vec(prop_oneof![any::<i64>(), 0..3 * DAY, -DAY..300_000_000_000_000], 1..9)
+            times in vec(prop_oneof![any::<i64>(), 0..3 * DAY as i64, -(DAY as i64)..300_000_000_000_000], 1..9)
         ) {
             let calendar = Calendar::new();
             for time in times.into_iter().map(Timestamp) {
                 let mut out = Vec::new();
-                calendar.write(time, &mut out);
-                prop_assert_eq!(String::from_utf8(out).unwrap(), format!("\"{time}\""));
+                calendar.begin(time, &mut out);
+                let expected = format!(r#"{{"@timestamp":"{time}","@id":""#);
+                prop_assert_eq!(String::from_utf8(out).unwrap(), expected);
             }
         }
     }
