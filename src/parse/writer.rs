@@ -221,7 +221,7 @@ pub(super) fn beginning<const N: usize>(out: &mut Vec<u8>, chunk: &[u8; N], leng
 
 /// What of a chunk is copied where no more is needed, as for most names and values: how much is written
 /// takes the time here, and for each column it is the same nearly always.
-const HALF: usize = CHUNK / 2;
+pub(super) const HALF: usize = CHUNK / 2;
 
 /// How many bytes may be written into a window.
 pub(super) const ROOM: usize = 16 << 10;
@@ -245,6 +245,18 @@ impl<'o> Window<'o> {
         self.at
     }
 
+    /// Writes what stands before a value, and returns the room for that.
+    #[inline(always)]
+    fn lead(&mut self, lead: &Lead) -> Option<&mut [u8; 2 * CHUNK + 1]> {
+        debug_assert!(self.at <= ROOM, "{}", self.at);
+        let room = self.room.get_mut(self.at % ROOM..)?.first_chunk_mut::<SLACK>()?;
+        *room.first_chunk_mut::<HALF>()? = *lead.bytes.first_chunk()?;
+        if lead.length > HALF {
+            *room.get_mut(HALF..)?.first_chunk_mut::<HALF>()? = *lead.bytes.last_chunk()?;
+        }
+        room.get_mut(lead.length..)?.first_chunk_mut()
+    }
+
     /// Appends a field whose value is the first `length` bytes of two chunks, as they are.
     #[inline(always)]
     pub(super) fn field(
@@ -253,13 +265,7 @@ impl<'o> Window<'o> {
         text: &[u8; 2 * CHUNK],
         length: usize,
     ) -> Option<()> {
-        debug_assert!(self.at <= ROOM, "{}", self.at);
-        let room = self.room.get_mut(self.at % ROOM..)?.first_chunk_mut::<SLACK>()?;
-        *room.first_chunk_mut::<HALF>()? = *lead.bytes.first_chunk()?;
-        if lead.length > HALF {
-            *room.get_mut(HALF..)?.first_chunk_mut::<HALF>()? = *lead.bytes.last_chunk()?;
-        }
-        let value = room.get_mut(lead.length..)?.first_chunk_mut::<{ 2 * CHUNK + 1 }>()?;
+        let value = self.lead(lead)?;
         *value.first_chunk_mut::<HALF>()? = *text.first_chunk()?;
         if length > HALF {
             *value.get_mut(HALF..)?.first_chunk_mut()? =
@@ -268,6 +274,15 @@ impl<'o> Window<'o> {
         *value.get_mut(length)? = b'"';
         // What is no text ends before the quote.
         self.at += lead.length + length + usize::from(lead.is_text);
+        Some(())
+    }
+
+    /// Appends a field whose value is the first `length` bytes of half a chunk, and no text.
+    #[inline(always)]
+    pub(super) fn number(&mut self, lead: &Lead, digits: &[u8; HALF], length: usize) -> Option<()> {
+        let room = self.lead(lead)?;
+        *room.first_chunk_mut()? = *digits;
+        self.at += lead.length + length;
         Some(())
     }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use crate::parse::schema::FieldType;
 use crate::parse::structural::MAX_LEAF;
 use crate::parse::vpc_fields::{self, protocol_name};
-use crate::parse::writer::{CHUNK, Fields, Lead, ROOM, Whole, Window};
+use crate::parse::writer::{CHUNK, Fields, HALF, Lead, ROOM, Whole, Window};
 use crate::scan;
 
 /// The longest line, in bytes: one with every field there is has half of it.
@@ -54,7 +54,7 @@ struct Group {
 struct Column {
     /// What stands before its token in a document.
     lead: Lead,
-    /// The most digits of a number: too few to be out of range. Of others none.
+    /// The most digits of a number: too few to be out of range, and as many as are copied. Of others none.
     most: usize,
     /// Whether the number is that of a protocol, whose name is written too.
     is_protocol: bool,
@@ -122,7 +122,7 @@ impl Format {
         let of_interface = of_interface.min(columns.len().saturating_sub(1));
         let column = |column: &super::Column| {
             let (token, most) = match column.ty {
-                FieldType::Long => (Token::Number, 18),
+                FieldType::Long => (Token::Number, HALF),
                 FieldType::Integer => (Token::Number, 9),
                 FieldType::DateEpochSecond => (Token::Number, 11),
                 FieldType::Ip => (Token::Address, 0),
@@ -237,6 +237,7 @@ impl Group {
 
 /// Writes the fields of tokens that are what their columns say. Returns where the next token would begin,
 /// and how far the window has come.
+#[inline(always)]
 fn read(groups: &[Group], tokens: Tokens<'_>, window: Window<'_>) -> Option<(usize, usize)> {
     let word = tokens.word()?;
     let mut line = Line { tokens, word, window };
@@ -271,16 +272,19 @@ impl<'a> Line<'a, '_> {
 
     #[inline(always)]
     fn numbers(&mut self, columns: &[Column]) -> Option<()> {
+        self.word.forget();
         for column in columns {
             let token = self.next()?;
-            if !token.is_absent() {
-                token.is_number(column.most).then_some(())?;
-                self.window.field(&column.lead, token.chunks, token.length)?;
-                if column.is_protocol
-                    && let Some(name) = token.protocol_name()
-                {
-                    self.window.whole(name)?;
-                }
+            let is_usual = self.word.has_digits(&token) && token.is_number(column.most);
+            if !is_usual && !is_there(token.chunks, token.length, column.most)? {
+                self.word.forget();
+                continue;
+            }
+            self.window.number(&column.lead, token.chunks.first_chunk()?, token.length)?;
+            if column.is_protocol
+                && let Some(name) = token.protocol_name()
+            {
+                self.window.whole(name)?;
             }
         }
         Some(())
@@ -290,7 +294,8 @@ impl<'a> Line<'a, '_> {
     fn texts(&mut self, columns: &[Column]) -> Option<()> {
         for Column { lead, .. } in columns {
             if !self.find()? {
-                let text = self.tokens.long()?;
+                let text = long(self.tokens.left()?)?;
+                self.tokens.begin += text.len() + 1;
                 self.window.long_field(lead, text)?;
                 continue;
             }
@@ -334,7 +339,7 @@ struct Word<'a> {
     bytes: &'a [u8; REACH],
     /// A bit for each space that was not come to yet, and for the line's end.
     ends: u64,
-    /// A bit for each byte that is no digit.
+    /// A bit for each other byte that is no digit.
     others: u64,
     /// Where the next token begins.
     begin: usize,
@@ -348,19 +353,21 @@ impl<'a> Tokens<'a> {
         let looked_at = bytes.first_chunk()?;
         let left = self.length.checked_sub(self.begin)?;
         let end = if left < WORD { 1 << left } else { 0 };
-        let spaces = scan::word(looked_at, |chunk| scan::equal(chunk, b' '));
-        let others = !scan::word(looked_at, scan::digits);
-        Some(Word { bytes, ends: spaces | end, others, begin: 0 })
+        let ends = end | scan::word(looked_at, |chunk| scan::equal(chunk, b' '));
+        let others = !(ends | scan::word(looked_at, scan::digits));
+        Some(Word { bytes, ends, others, begin: 0 })
     }
 
-    /// Takes a token that does not end in its word. No line is longer than a leaf may be.
-    #[cold]
-    fn long(&mut self) -> Option<&'a [u8]> {
-        let rest = self.text.get(self.begin..self.length)?;
-        let length = memchr::memchr(b' ', rest).unwrap_or(rest.len());
-        self.begin += length + 1;
-        rest.get(..length)
+    /// What is left of the line.
+    fn left(&self) -> Option<&'a [u8]> {
+        self.text.get(self.begin..self.length)
     }
+}
+
+/// The token that a line begins with, which does not end in a word. No line is longer than a leaf may be.
+#[cold]
+fn long(line: &[u8]) -> Option<&[u8]> {
+    line.get(..memchr::memchr(b' ', line).unwrap_or(line.len()))
 }
 
 impl<'a> Word<'a> {
@@ -368,12 +375,24 @@ impl<'a> Word<'a> {
     #[inline(always)]
     fn next(&mut self) -> Option<Next<'a>> {
         let (begin, end) = (self.begin, self.ends.trailing_zeros() as usize);
-        let last = self.ends & self.ends.wrapping_neg();
-        self.ends ^= last;
+        let others = self.ends & self.ends.wrapping_sub(1);
+        let before = self.ends ^ self.ends.wrapping_sub(1);
+        self.ends = others;
         self.begin = end + 1;
-        let inside = last.wrapping_sub(1 << (begin % WORD));
         let chunks = self.bytes.get(begin % WORD..)?.first_chunk()?;
-        Some(Next { chunks, length: end - begin, are_digits: self.others & inside == 0 })
+        Some(Next { chunks, length: end - begin, before })
+    }
+
+    /// Forgets which bytes are no digits before the next token.
+    #[inline(always)]
+    const fn forget(&mut self) {
+        self.others &= u64::MAX << (self.begin % WORD);
+    }
+
+    /// Whether a token has only digits, and what is before it as far as that is not forgotten.
+    #[inline(always)]
+    const fn has_digits(&self, token: &Next<'_>) -> bool {
+        self.others & token.before == 0
     }
 }
 
@@ -382,15 +401,15 @@ struct Next<'a> {
     /// Its bytes, as far as they go, and what comes behind them.
     chunks: &'a [u8; 2 * CHUNK],
     length: usize,
-    are_digits: bool,
+    /// A bit for each byte of the word up to its end.
+    before: u64,
 }
 
 impl Next<'_> {
-    /// Whether it is a whole number of at most so many digits. JSON has none with a leading zero.
+    /// Whether digits are a whole number of the usual form, of at most so many of them.
     #[inline(always)]
     fn is_number(&self, most: usize) -> bool {
-        let starts_well = self.chunks.first() != Some(&b'0') || self.length == 1;
-        starts_well && self.length.wrapping_sub(1) < most && self.are_digits
+        self.chunks.first() != Some(&b'0') && self.length.wrapping_sub(1) < most
     }
 
     #[inline(always)]
@@ -412,6 +431,19 @@ impl Next<'_> {
         let digits = u32::from_le_bytes(*self.chunks.first_chunk()?) << (8 + 8 * missing);
         let [_, hundreds, tens, ones] = (digits & 0x0f0f_0f0f).to_le_bytes().map(usize::from);
         PROTOCOL_NAMES.get(100 * hundreds + 10 * tens + ones)?.as_ref()
+    }
+}
+
+/// Whether a number is there, where it is not of the usual form. None for what is no number.
+#[cold]
+fn is_there(chunks: &[u8; 2 * CHUNK], length: usize, most: usize) -> Option<bool> {
+    let token = chunks.get(..length)?;
+    let is_number = token.iter().all(u8::is_ascii_digit) && (1..=most).contains(&length);
+    match token {
+        [ABSENT] => Some(false),
+        // JSON has none with a leading zero.
+        [b'0', _, ..] => None,
+        _ => is_number.then_some(true),
     }
 }
 
@@ -537,7 +569,7 @@ mod tests {
         let number = |most: u64| (0..most).prop_map(|number| number.to_string()).boxed();
         let there = match ty {
             Integer => number(1_000_000_000),
-            Long => number(1_000_000_000_000_000_000),
+            Long => number(10_000_000_000_000_000),
             DateEpochSecond => number(100_000_000_000),
             Ip => any::<[u8; 4]>().prop_map(|ip| std::net::Ipv4Addr::from(ip).to_string()).boxed(),
             Keyword | Text | TextAndKeyword | Date | Boolean | Open | Kept => {
