@@ -189,7 +189,11 @@ impl ShardAcks {
         self.progress.send_if_modified(|progress| {
             let settled = grown.or_else(|| progress.settled.clone());
             let now = Progress { settled, open, given_back };
-            std::mem::replace(progress, now) != *progress
+            // That more is to be settled comes with every record, and nobody waits for it.
+            let is_news = now.open < progress.open
+                || (&now.settled, now.given_back) != (&progress.settled, progress.given_back);
+            *progress = now;
+            is_news
         });
         result
     }
@@ -198,7 +202,7 @@ impl ShardAcks {
         self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows the shard's progress.
+    /// Follows the shard's progress. It tells of changes, but for more that was opened.
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
