@@ -128,6 +128,7 @@ impl BatchBuilder {
     }
 
     /// Writes the line before a document. Returns where the id is.
+    #[inline]
     fn lead(&mut self, id: &str) -> u32 {
         self.body.extend_from_slice(&self.lead);
         match self.framing {
@@ -174,12 +175,16 @@ impl BatchBuilder {
     }
 
     /// Nearly always the index of the event before; a body holds a handful of indices.
-    #[inline]
+    #[inline(always)]
     fn enter_index(&mut self, name: &Arc<str>) {
         let last = self.indices.get(usize::from(self.last_index));
-        if last.is_some_and(|last| Arc::ptr_eq(last, name)) {
-            return;
+        if last.is_none_or(|last| !Arc::ptr_eq(last, name)) {
+            self.enter_other_index(name);
         }
+    }
+
+    #[inline(never)]
+    fn enter_other_index(&mut self, name: &Arc<str>) {
         let known = self.indices.iter().rposition(|known| known == name);
         let place = known.unwrap_or_else(|| {
             self.indices.push(Arc::clone(name));
@@ -199,15 +204,21 @@ impl BatchBuilder {
         }
     }
 
+    /// Nearly always the record of the event before, too.
+    #[inline(always)]
     fn record(&mut self, ack: &AckToken) -> u32 {
-        let is_last =
-            self.records.last().is_some_and(|last| Arc::ptr_eq(last.record(), ack.record()));
-        if !is_last {
-            self.declare();
-            self.records.push(ack.share());
+        let last = self.records.last();
+        if last.is_none_or(|last| !Arc::ptr_eq(last.record(), ack.record())) {
+            self.enter_record(ack);
         }
         self.undeclared += 1;
         offset(&self.records) - 1
+    }
+
+    #[inline(never)]
+    fn enter_record(&mut self, ack: &AckToken) {
+        self.declare();
+        self.records.push(ack.share());
     }
 
     /// Declares what the record of the last events owes for them. To be done before the encoder's own

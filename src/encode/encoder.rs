@@ -359,14 +359,18 @@ impl Bench {
 
     /// Makes sure that the destination has an open body with `need` bytes left, or an empty one.
     /// False when the budget has no room for another body.
+    #[inline]
     fn has_open(&mut self, to: DestinationId, need: usize) -> bool {
-        if let Some((body, outlet)) = self.open_body(to) {
-            let fits = body.size() + need <= outlet.max_body && body.has_room_for_index();
-            if fits || body.size() == 0 {
-                return true;
-            }
-            self.seal(to);
-        }
+        let fits = |(body, outlet): (&BatchBuilder, &Outlet)| {
+            body.size() + need <= outlet.max_body && body.has_room_for_index() || body.size() == 0
+        };
+        self.open_body(to).is_some_and(fits) || self.open_another(to)
+    }
+
+    /// Opens a body, after that which may be open is closed.
+    #[inline(never)]
+    fn open_another(&mut self, to: DestinationId) -> bool {
+        self.seal(to);
         let shared = Arc::clone(&self.shared);
         let place = usize::from(to.0);
         let Some(outlet) = shared.outlets.get(place) else { return false };

@@ -93,20 +93,26 @@ pub enum Parser {
 impl Parser {
     /// Reads one event. What does not parse is not lost: it is `plain`, with a parse error.
     #[must_use]
+    #[inline(always)]
     pub fn read<'a>(&'a self, source: &Source<'_>, event: &'a LogEvent<'a>) -> Parsed<'a> {
-        let id = event.id.as_bytes();
-        let has_number =
-            event.marks.has_number() || (50..=60).contains(&id.len()) && scan::all_digits(id);
+        // Of no other kind are there so many, and so small ones.
+        if let Self::VpcFlow(format) = self
+            && let Some(line) = format.read_quickly(source, event)
+        {
+            return Parsed::new(event, Content::VpcFlow(line));
+        }
+        self.read_other(source, event)
+    }
+
+    /// Reads an event that is not a flow log line as AWS writes them.
+    fn read_other<'a>(&'a self, source: &Source<'_>, event: &'a LogEvent<'a>) -> Parsed<'a> {
         // Each is made in its place: to move one means to wait until it is written.
-        let parsed = |content| Parsed { event, content, has_number };
+        let parsed = |content| Parsed::new(event, content);
         match self {
             Self::CloudTrail => {
                 or_plain(cloudtrail::Event::read(source, event), Content::CloudTrail, parsed)
             }
-            Self::VpcFlow(format) => match format.read_quickly(source, event) {
-                Some(line) => parsed(Content::VpcFlow(line)),
-                None => or_plain(format.read_surely(event), Content::VpcFlow, parsed),
-            },
+            Self::VpcFlow(format) => or_plain(format.read_surely(event), Content::VpcFlow, parsed),
             Self::Json(options) => or_plain(options.read(source, event), Content::Json, parsed),
             Self::Plain => parsed(Content::Plain(None)),
             Self::Lambda => parsed(Content::Lambda),
@@ -236,6 +242,16 @@ fn or_plain<'a, T>(
     }
 }
 
+impl<'a> Parsed<'a> {
+    #[inline(always)]
+    fn new(event: &'a LogEvent<'a>, content: Content<'a>) -> Self {
+        let id = event.id.as_bytes();
+        let has_number =
+            event.marks.has_number() || (50..=60).contains(&id.len()) && scan::all_digits(id);
+        Self { event, content, has_number }
+    }
+}
+
 impl Parsed<'_> {
     /// What the document will be.
     #[must_use]
@@ -264,6 +280,7 @@ impl Parsed<'_> {
     /// The document's id, a pure function of the event: a CloudTrail event's GUID, else CloudWatch
     /// Logs' id where it is one, else a hash of everything that tells events apart.
     #[must_use]
+    #[inline]
     pub fn document_id(&self, source: &Source<'_>) -> Cow<'_, str> {
         if let Content::CloudTrail(event) = &self.content
             && let Some(guid) = event.guid()
@@ -304,6 +321,7 @@ impl Parsed<'_> {
     }
 
     /// Gives what memory it has to the next event, when it was written.
+    #[inline]
     pub fn give_back(&mut self, source: &Source<'_>) {
         match &mut self.content {
             Content::CloudTrail(event) => event.give_back(source),

@@ -224,6 +224,7 @@ pub(super) struct Line<'a> {
 
 impl Line<'_> {
     /// Writes every field that is there: `-` means absent, which is neither 0 nor `"-"`.
+    #[inline]
     pub(super) fn write(&self, source: &Source<'_>, document: &mut Document<'_>) {
         let memory = source.flow_memory();
         match self.quickly.and_then(|place| memory.fields(place)) {

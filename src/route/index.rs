@@ -36,6 +36,7 @@ pub struct IndexTemplate {
     text: String,
     /// Begins with text.
     parts: Vec<Part>,
+    has_date: bool,
     /// The bytes that each log group may take.
     log_group: usize,
     undated: Arc<str>,
@@ -135,6 +136,7 @@ impl IndexTemplate {
     /// Decides by the event's time and the arrival of its record. Times from 2006 to a day after
     /// the arrival count; where the template has no date part, all do.
     #[must_use]
+    #[inline]
     pub fn place(&self, time: Timestamp, arrival: Timestamp) -> Placed {
         if !self.has_date() {
             return Placed::Day(0);
@@ -188,8 +190,8 @@ impl IndexTemplate {
 
     /// Whether the name has a date.
     #[must_use]
-    pub fn has_date(&self) -> bool {
-        self.parts.iter().any(Part::is_date)
+    pub const fn has_date(&self) -> bool {
+        self.has_date
     }
 
     /// How long the events of one index with a date are from, at most: a day, a month or a year.
@@ -289,7 +291,8 @@ impl FromStr for IndexTemplate {
         let log_group = room.map(|room| room.checked_div(log_groups).unwrap_or(LEAST_LOG_GROUP));
         let log_group = log_group.filter(|room| *room >= LEAST_LOG_GROUP);
         let log_group = log_group.ok_or(IndexTemplateError::TooLong)?;
-        Ok(Self { text: text.to_owned(), parts, log_group, undated: undated.into() })
+        let has_date = parts.iter().any(Part::is_date);
+        Ok(Self { text: text.to_owned(), parts, has_date, log_group, undated: undated.into() })
     }
 }
 

@@ -71,6 +71,7 @@ impl Choices {
     }
 
     /// The name of the index for events of a route. Those of one envelope nearly always share it.
+    #[inline]
     pub(super) fn index(
         &mut self,
         route: RouteId,
@@ -80,18 +81,33 @@ impl Choices {
     ) -> Option<&Arc<str>> {
         let envelope = self.envelope;
         let cached = self.indices.get_mut(usize::from(route.0))?;
-        let is_known = cached.as_ref().is_some_and(|known| {
-            known.placed == placed
-                && (known.envelope == envelope || known.filled_from == template.filled_from(source))
-        });
-        if !is_known {
+        let is_known = |known: &Named| known.envelope == envelope && known.placed == placed;
+        if !cached.as_ref().is_some_and(is_known) {
+            remember(cached, template, (placed, source), envelope);
+        }
+        Some(&cached.as_ref()?.name)
+    }
+}
+
+/// Remembers the name for another envelope or another day; mostly it stays the same.
+#[inline(never)]
+fn remember(
+    cached: &mut Option<Named>,
+    template: &IndexTemplate,
+    (placed, source): (Placed, &Source<'_>),
+    envelope: u64,
+) {
+    match cached {
+        Some(known)
+            if known.placed == placed && known.filled_from == template.filled_from(source) =>
+        {
+            known.envelope = envelope;
+        }
+        _ => {
             let filled_from = template.filled_from(source).map(str::to_owned);
             let name = template.name(placed, source);
             *cached = Some(Named { placed, filled_from, name, envelope });
         }
-        let named = cached.as_mut()?;
-        named.envelope = envelope;
-        Some(&named.name)
     }
 }
 
