@@ -190,14 +190,15 @@ impl<'a> Reader<'a> {
         if !is_usual {
             return None;
         }
-        self.at += END;
+        let id = rest.get(ID..ID + ID_DIGITS)?;
         let timestamp = i64::try_from(scan::number(time, TIME_DIGITS)).ok()?;
-        Some((rest.get(ID..ID + ID_DIGITS)?, timestamp))
+        self.at += END;
+        Some((id, timestamp))
     }
 
     /// An event of which members are left. Apart, so that what is known of all others is in no memory
     /// before it is in the event.
-    #[cold]
+    #[inline(never)]
     fn others(&mut self, mut known: Known<'a>) -> Option<LogEvent<'a>> {
         self.members(|reader, key| match key {
             "id" => once(&mut known.id, reader.string()?),

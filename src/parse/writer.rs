@@ -162,7 +162,6 @@ pub(super) const CHUNK: usize = 32;
 pub(super) struct Lead {
     bytes: [u8; Self::SIZE],
     length: usize,
-    is_text: bool,
 }
 
 impl Lead {
@@ -176,19 +175,15 @@ impl Lead {
         if is_text {
             lead.push(b'"');
         }
-        Self::of(&lead, is_text)
+        let mut bytes = [0; Self::SIZE];
+        bytes.get_mut(..lead.len())?.copy_from_slice(&lead);
+        Some(Self { bytes, length: lead.len() })
     }
 
     /// Appends it to `out`.
     #[inline]
     pub(super) fn append(&self, out: &mut Vec<u8>) {
         beginning(out, &self.bytes, self.length);
-    }
-
-    fn of(lead: &[u8], is_text: bool) -> Option<Self> {
-        let mut bytes = [0; Self::SIZE];
-        bytes.get_mut(..lead.len())?.copy_from_slice(lead);
-        Some(Self { bytes, length: lead.len(), is_text })
     }
 }
 
@@ -257,9 +252,9 @@ impl<'o> Window<'o> {
         room.get_mut(lead.length..)?.first_chunk_mut()
     }
 
-    /// Appends a field whose value is the first `length` bytes of two chunks, as they are.
+    /// Appends a field whose value is text: the first `length` bytes of two chunks, as they are.
     #[inline(always)]
-    pub(super) fn field(
+    pub(super) fn text(
         &mut self,
         lead: &Lead,
         text: &[u8; 2 * CHUNK],
@@ -272,12 +267,11 @@ impl<'o> Window<'o> {
                 *text.last_chunk::<{ 2 * CHUNK - HALF }>()?;
         }
         *value.get_mut(length)? = b'"';
-        // What is no text ends before the quote.
-        self.at += lead.length + length + usize::from(lead.is_text);
+        self.at += lead.length + length + 1;
         Some(())
     }
 
-    /// Appends a field whose value is the first `length` bytes of half a chunk, and no text.
+    /// Appends a field whose value is a number: the first `length` bytes of half a chunk, as they are.
     #[inline(always)]
     pub(super) fn number(&mut self, lead: &Lead, digits: &[u8; HALF], length: usize) -> Option<()> {
         let room = self.lead(lead)?;
@@ -286,11 +280,11 @@ impl<'o> Window<'o> {
         Some(())
     }
 
-    /// Appends a field whose value may be longer.
+    /// Appends a field whose value is text and may be longer.
     #[inline(always)]
-    pub(super) fn long_field(&mut self, lead: &Lead, value: &[u8]) -> Option<()> {
+    pub(super) fn long_text(&mut self, lead: &Lead, value: &[u8]) -> Option<()> {
         // A window that is lent to a function has to be in memory, for all the other fields too.
-        self.at = long_field(self.room, self.at, lead, value)?;
+        self.at = long_text(self.room, self.at, lead, value)?;
         Some(())
     }
 
@@ -308,11 +302,10 @@ impl<'o> Window<'o> {
     }
 }
 
-/// Writes a field at a place, and returns the place behind it.
+/// Writes such a field at a place, and returns the place behind it.
 #[cold]
-fn long_field(room: &mut [u8], mut at: usize, lead: &Lead, value: &[u8]) -> Option<usize> {
-    let end: &[u8] = if lead.is_text { b"\"" } else { b"" };
-    for piece in [lead.bytes.get(..lead.length)?, value, end] {
+fn long_text(room: &mut [u8], mut at: usize, lead: &Lead, value: &[u8]) -> Option<usize> {
+    for piece in [lead.bytes.get(..lead.length)?, value, b"\""] {
         room.get_mut(at..)?.get_mut(..piece.len())?.copy_from_slice(piece);
         at += piece.len();
     }

@@ -264,7 +264,7 @@ impl<'a> Line<'a, '_> {
             let token = self.next()?;
             if !token.is_absent() {
                 token.is_address().then_some(())?;
-                self.window.field(lead, token.chunks, token.length)?;
+                self.window.text(lead, token.chunks, token.length)?;
             }
         }
         Some(())
@@ -296,13 +296,13 @@ impl<'a> Line<'a, '_> {
             if !self.find()? {
                 let text = long(self.tokens.left()?)?;
                 self.tokens.begin += text.len() + 1;
-                self.window.long_field(lead, text)?;
+                self.window.long_text(lead, text)?;
                 continue;
             }
             let token = self.word.next()?;
             if !token.is_absent() {
                 (token.length > 0).then_some(())?;
-                self.window.field(lead, token.chunks, token.length)?;
+                self.window.text(lead, token.chunks, token.length)?;
             }
         }
         Some(())
