@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::{Moment, RouteId};
+use crate::event::{Moment, RouteId, append_id};
 use crate::memory::BodyPermit;
 use crate::record::AckToken;
 
@@ -128,7 +128,7 @@ impl BatchBuilder {
     }
 
     /// Writes the line before a document. Returns where the id is.
-    #[inline]
+    #[inline(always)]
     fn lead(&mut self, id: &str) -> u32 {
         self.body.extend_from_slice(&self.lead);
         match self.framing {
@@ -248,9 +248,10 @@ fn fetch<T>(line: &T) {
     let _ = line;
 }
 
-/// Returns where the text begins.
-fn append(to: &mut Vec<u8>, text: &str) -> u32 {
+/// Returns where the id begins.
+#[inline(always)]
+fn append(to: &mut Vec<u8>, id: &str) -> u32 {
     let start = offset(to);
-    to.extend_from_slice(text.as_bytes());
+    append_id(to, id);
     start
 }

@@ -11,7 +11,7 @@ use std::iter;
 
 use serde_json::value::RawValue;
 
-use crate::event::Timestamp;
+use crate::event::{ID_DIGITS, Timestamp};
 use crate::scan;
 
 use super::subscription::{Decoded, Envelope, LogEvent, Marks};
@@ -19,9 +19,6 @@ use super::unescape::unescape;
 
 /// No event has less in an envelope, roughly: a short line of a flow log.
 const BYTES_OF_EVENT: usize = 192;
-
-/// As many digits as CloudWatch Logs' ids have.
-const ID_DIGITS: usize = 56;
 
 /// As many as its times have, from 2001 to 2286.
 const TIME_DIGITS: usize = 13;

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::event::Timestamp;
+use crate::event::{Timestamp, append_id};
 
 use super::object::Object;
 use super::writer::Fields;
@@ -28,7 +28,7 @@ impl<'o> Document<'o> {
     ) -> Self {
         source.begin_document(timestamp, out);
         if is_plain {
-            out.extend_from_slice(id.as_bytes());
+            append_id(out, id);
         } else {
             writer::escaped(out, id);
         }
