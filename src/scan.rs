@@ -139,6 +139,13 @@ pub fn equal(chunk: &[u8; 16], byte: u8) -> u32 {
     u8x16::new(*chunk).simd_eq(u8x16::splat(byte)).to_bitmask()
 }
 
+/// A bit for each byte, the first the lowest, that is not the same in both.
+#[must_use]
+#[inline]
+pub fn differ(one: &[u8; 16], other: &[u8; 16]) -> u32 {
+    !u8x16::new(*one).simd_eq(u8x16::new(*other)).to_bitmask() & 0xffff
+}
+
 /// A bit for each byte, the first the lowest, that is this one or a greater one.
 #[must_use]
 #[inline]
@@ -231,6 +238,7 @@ mod tests {
                     assert_eq!(is_digit, found.is_ascii_hexdigit(), "{chunk:?}");
                 }
                 assert_eq!((equal(&chunk, b' ') | special(&chunk)) >> 16, 0);
+                assert_eq!(differ(&chunk, &[byte; 16]), !equal(&chunk, byte) & 0xffff);
                 let last = bytes[1..].iter().all(u8::is_ascii_digit);
                 assert_eq!(all_digits(&[b"0123456789123456", &bytes[1..]].concat()), last);
                 assert_eq!(all_digits(&chunk), chunk.iter().all(u8::is_ascii_digit));

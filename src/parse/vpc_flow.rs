@@ -1,6 +1,8 @@
 //! Flow logs of VPCs and Transit Gateways: lines of tokens whose order the flow log's format gives.
 
+mod address;
 mod quick;
+mod tokens;
 
 use std::net::IpAddr;
 

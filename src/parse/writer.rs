@@ -187,22 +187,29 @@ impl Lead {
     }
 }
 
-/// A field with its value.
-#[derive(Debug)]
+/// Fields with their values.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Whole {
     chunks: [u8; 2 * CHUNK],
     length: usize,
 }
 
 impl Whole {
-    /// Of a text. None when it is too long for two chunks with the name.
+    pub(super) const NONE: Self = Self { chunks: [0; 2 * CHUNK], length: 0 };
+
+    /// A field that is text. None when it is too long for two chunks with the name.
     pub(super) fn new(field: &str, text: &str) -> Option<Self> {
         let mut whole = Vec::new();
         name(&mut whole, field);
         string(&mut whole, text);
-        let mut chunks = [0; 2 * CHUNK];
-        chunks.get_mut(..whole.len())?.copy_from_slice(&whole);
-        Some(Self { chunks, length: whole.len() })
+        Self::of(&whole)
+    }
+
+    /// Of fields that were written before. None when they are too long for two chunks.
+    pub(super) fn of(fields: &[u8]) -> Option<Self> {
+        let mut whole = Self { length: fields.len(), ..Self::NONE };
+        whole.chunks.get_mut(..fields.len())?.copy_from_slice(fields);
+        Some(whole)
     }
 }
 
@@ -288,7 +295,7 @@ impl<'o> Window<'o> {
         Some(())
     }
 
-    /// Appends a field with its value.
+    /// Appends fields with their values.
     #[inline(always)]
     pub(super) fn whole(&mut self, whole: &Whole) -> Option<()> {
         debug_assert!(self.at <= ROOM, "{}", self.at);
@@ -331,6 +338,11 @@ impl Fields {
             self.room = vec![0; ROOM + SLACK];
         }
         Some(Window { room: self.room.first_chunk_mut()?, at })
+    }
+
+    /// What was written from one place to another.
+    pub(super) fn span(&self, from: usize, to: usize) -> Option<&[u8]> {
+        self.room.get(from..to)
     }
 
     /// So many bytes have been written, what was kept among them.
