@@ -12,9 +12,13 @@ use super::{Account, Batch, Framing, Item, MIN_CHARGE, offset};
 /// part of the body to the shards of each: where names have placeholders there could be thousands.
 const MAX_INDICES: usize = 256;
 
-/// How far ahead of what is written the body's memory is fetched, in bytes, and how much of it at once at
-/// most: an event that is longer is stream enough for the processor to see it coming.
+/// How far ahead of what is written the body's memory is fetched, in bytes. An event that is longer is
+/// stream enough for the processor to see it coming.
 const AHEAD: usize = 1 << 10;
+
+/// How many lines of it are fetched with each event: more than the first of a document's the processor
+/// fetches itself, before it is told.
+const LINES: usize = 8;
 
 /// A line of the processor's caches, in bytes.
 const LINE: usize = 64;
@@ -114,16 +118,15 @@ impl BatchBuilder {
         written
     }
 
-    /// Has as much of the body's memory fetched as was just written: for the next events, since no
-    /// second-level cache holds a body, and all that is written waits behind what is not there yet.
-    #[inline]
+    /// Has memory of the body fetched for the next events, since no second-level cache holds a body, and all
+    /// that is written waits behind what is not there yet.
+    #[inline(always)]
     fn fetch(&mut self, written: u32) {
-        let written = written as usize;
-        if written <= AHEAD
+        if written as usize <= AHEAD
             && let Some(ahead) = self.body.spare_capacity_mut().get(AHEAD..)
+            && let Some(lines) = ahead.as_chunks::<LINE>().0.first_chunk::<LINES>()
         {
-            let (lines, _) = ahead.as_chunks::<LINE>();
-            lines.iter().take(written.div_ceil(LINE)).for_each(fetch);
+            lines.iter().for_each(fetch);
         }
     }
 
