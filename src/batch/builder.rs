@@ -23,6 +23,9 @@ const LINES: usize = 8;
 /// A line of the processor's caches, in bytes.
 const LINE: usize = 64;
 
+/// The longest of what leads to an id, in bytes, that is copied without a call: of most names of indices.
+const LEAD: usize = 64;
+
 /// What an event brings to a body besides its document.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
@@ -55,8 +58,10 @@ pub struct BatchBuilder {
     indices: Vec<Arc<str>>,
     /// The place of the index of the event before.
     last_index: u16,
-    /// What leads to an id, for that index.
+    /// What leads to an id, for that index, in no less than [`LEAD`] bytes.
     lead: Vec<u8>,
+    /// How many bytes of these it has.
+    lead_length: usize,
 }
 
 impl BatchBuilder {
@@ -75,6 +80,7 @@ impl BatchBuilder {
             indices: Vec::new(),
             last_index: 0,
             lead: Vec::new(),
+            lead_length: 0,
             permit,
         }
     }
@@ -133,7 +139,7 @@ impl BatchBuilder {
     /// Writes the line before a document. Returns where the id is.
     #[inline(always)]
     fn lead(&mut self, id: &str) -> u32 {
-        self.body.extend_from_slice(&self.lead);
+        self.before_id();
         match self.framing {
             Framing::Bulk => {
                 let at = append(&mut self.body, id);
@@ -147,6 +153,17 @@ impl BatchBuilder {
                 at
             }
         }
+    }
+
+    /// Writes what leads to an id. Copying more than is needed costs less than copying as much as it is long.
+    #[inline(always)]
+    fn before_id(&mut self) {
+        let end = self.body.len() + self.lead_length;
+        match self.lead.first_chunk::<LEAD>() {
+            Some(chunk) if self.lead_length <= LEAD => self.body.extend_from_slice(chunk),
+            Some(_) | None => self.body.extend_from_slice(&self.lead),
+        }
+        self.body.truncate(end);
     }
 
     /// The document written last, so that a second destination of the event can copy it.
@@ -205,6 +222,8 @@ impl BatchBuilder {
             self.lead.extend_from_slice(name.as_bytes());
             self.lead.extend_from_slice(before_id);
         }
+        self.lead_length = self.lead.len();
+        self.lead.resize(self.lead_length.max(LEAD), 0);
     }
 
     /// Nearly always the record of the event before, too.
