@@ -302,7 +302,7 @@ impl Bench {
         }
         let arrival = at.ack.record().arrival;
         // Every `auto` reads alike.
-        let mut parsed = match read {
+        let parsed = match read {
             Some(read) if matches!(parser, Parser::Auto(_)) => read,
             Some(_) | None => parser.read(at.source, at.event),
         };

@@ -229,6 +229,17 @@ enum Content<'a> {
     Lambda,
 }
 
+impl Content<'_> {
+    #[inline(never)]
+    fn give_back(mut self, source: &Source<'_>) {
+        match &mut self {
+            Self::CloudTrail(event) => event.give_back(source),
+            Self::Json(log) => log.give_back(source),
+            Self::VpcFlow(_) | Self::Plain(_) | Self::Lambda => {}
+        }
+    }
+}
+
 /// What was read as something, or else plain.
 #[inline]
 fn or_plain<'a, T>(
@@ -321,12 +332,17 @@ impl Parsed<'_> {
     }
 
     /// Gives what memory it has to the next event, when it was written.
-    #[inline]
-    pub fn give_back(&mut self, source: &Source<'_>) {
-        match &mut self.content {
-            Content::CloudTrail(event) => event.give_back(source),
-            Content::Json(log) => log.give_back(source),
-            Content::VpcFlow(_) | Content::Plain(_) | Content::Lambda => {}
+    #[inline(always)]
+    pub fn give_back(self, source: &Source<'_>) {
+        match self.content {
+            // It has none, nor anything that is to be dropped.
+            Content::VpcFlow(_) => {}
+            content @ (Content::CloudTrail(_)
+            | Content::Json(_)
+            | Content::Plain(_)
+            | Content::Lambda) => {
+                content.give_back(source);
+            }
         }
     }
 
