@@ -17,7 +17,7 @@ use crate::decode::{self, Envelope, LogEvent, Undecodable};
 use crate::event::{DestinationId, Moment, RouteId};
 use crate::fate::KeptReason;
 use crate::parse::{self, Parsed, Parser, Source, Stamp};
-use crate::record::{AckToken, LetterPayload};
+use crate::record::{AckToken, LetterPayload, Record};
 use crate::route::{Choice, IndexTemplate, Placed, Way};
 use crate::telemetry::chain::Chain;
 
@@ -150,31 +150,30 @@ impl Encoder {
             Some((ticket, LetterPayload::Event | LetterPayload::Document)) => {
                 self.bench.letter(work, ticket)
             }
-            Some((_, LetterPayload::Record)) | None => self.record(work),
+            Some((_, LetterPayload::Record)) | None => self.record(work, &record),
         }
     }
 
-    fn record(&mut self, work: &mut Work) -> Pass {
+    fn record(&mut self, work: &mut Work, record: &Record) -> Pass {
         let limits = self.bench.shared.limits;
-        match self.pass(work, limits.usual) {
+        match self.pass(work, record, limits.usual) {
             Ok(pass) => pass,
             Err(Undecodable::TooLarge { .. }) => {
                 let shared = Arc::clone(&self.bench.shared);
                 let Some(_taken) = shared.slot.try_take() else {
                     return Pass::Park(Place::Large, work.next_event);
                 };
-                let pass = self.pass(work, limits.most);
+                let pass = self.pass(work, record, limits.most);
                 pass.unwrap_or_else(|why| self.bench.undecodable(work, &why))
             }
             Err(why) => self.bench.undecodable(work, &why),
         }
     }
 
-    fn pass(&mut self, work: &mut Work, cap: usize) -> Result<Pass, Undecodable> {
-        let payload = work.ack.record().payload.clone();
-        let decoded = decode::decode(&payload, cap, &mut self.buffers)?;
+    fn pass(&mut self, work: &mut Work, record: &Record, cap: usize) -> Result<Pass, Undecodable> {
+        let decoded = decode::decode(&record.payload, cap, &mut self.buffers)?;
         if let Some(last) = decoded.user_records {
-            work.ack.record().is_aggregate(last);
+            record.is_aggregate(last);
         }
         let parked = self.bench.envelopes(work, &decoded.envelopes);
         // One that is put off may be given back, and is then as if it had never been read.
