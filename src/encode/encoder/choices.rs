@@ -20,6 +20,8 @@ const ENTRY: usize = 64;
 #[derive(Debug)]
 pub(super) struct Choices {
     routes: HashMap<Vec<u8>, Choice>,
+    /// Whose choice was made last, and which it was: nearly always it is the next one's too.
+    last: (Vec<u8>, Option<Choice>),
     /// What `routes` takes, in bytes.
     size: usize,
     key: Vec<u8>,
@@ -42,7 +44,14 @@ struct Named {
 impl Choices {
     pub(super) fn new(routes: usize) -> Self {
         let (known, key) = (HashMap::new(), Vec::new());
-        Self { routes: known, size: 0, key, indices: vec![None; routes], envelope: 0 }
+        Self {
+            routes: known,
+            last: (Vec::new(), None),
+            size: 0,
+            key,
+            indices: vec![None; routes],
+            envelope: 0,
+        }
     }
 
     /// The routes of an envelope that was read from `stream`; events until the next call are its.
@@ -54,6 +63,25 @@ impl Choices {
     ) -> Choice {
         self.envelope += 1;
         table.key(stream, source, &mut self.key);
+        let (last, choice) = &self.last;
+        if let Some(choice) = choice
+            && *last == self.key
+        {
+            return *choice;
+        }
+        let choice = self.known_or_made(table, stream, source);
+        std::mem::swap(&mut self.last.0, &mut self.key);
+        self.last.1 = Some(choice);
+        choice
+    }
+
+    /// The same, from among all that are remembered.
+    fn known_or_made(
+        &mut self,
+        table: &RouteTable,
+        stream: &StreamName,
+        source: &Source<'_>,
+    ) -> Choice {
         if let Some(known) = self.routes.get(&self.key) {
             return *known;
         }
