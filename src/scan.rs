@@ -146,14 +146,6 @@ pub fn differ(one: &[u8; 16], other: &[u8; 16]) -> u32 {
     !u8x16::new(*one).simd_eq(u8x16::new(*other)).to_bitmask() & 0xffff
 }
 
-/// A bit for each byte, the first the lowest, that is this one or a greater one.
-#[must_use]
-#[inline]
-pub fn at_least(chunk: &[u8; 16], byte: u8) -> u32 {
-    let bytes = u8x16::new(*chunk);
-    bytes.max(u8x16::splat(byte)).simd_eq(bytes).to_bitmask()
-}
-
 /// A bit for each byte, the first the lowest, that is a decimal digit.
 #[must_use]
 #[inline]
@@ -230,8 +222,6 @@ mod tests {
                 for (place, found) in chunk.iter().enumerate() {
                     assert_eq!(equal(&chunk, b' ') >> place & 1 == 1, *found == b' ', "{chunk:?}");
                     assert_eq!(special(&chunk) >> place & 1 == 1, is_special(*found), "{chunk:?}");
-                    let is_great = at_least(&chunk, b'2') >> place & 1 == 1;
-                    assert_eq!(is_great, *found >= b'2', "{chunk:?}");
                     let is_digit = digits(&chunk) >> place & 1 == 1;
                     assert_eq!(is_digit, found.is_ascii_digit(), "{chunk:?}");
                     let is_digit = hexadecimal(&chunk) >> place & 1 == 1;

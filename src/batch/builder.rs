@@ -16,8 +16,8 @@ const MAX_INDICES: usize = 256;
 /// stream enough for the processor to see it coming.
 const AHEAD: usize = 1 << 10;
 
-/// How many lines of it are fetched with each event: more than the first of a document's the processor
-/// fetches itself, before it is told.
+/// How many lines of it are fetched with each event, fewer than a document has: to fetch all of it, or to
+/// count how many those are, took more time than it saved.
 const LINES: usize = 8;
 
 /// A line of the processor's caches, in bytes.

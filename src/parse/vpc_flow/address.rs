@@ -18,7 +18,7 @@ struct Layout {
 /// Each is where [`slot`] says.
 static LAYOUTS: [Layout; SLOTS] = layouts();
 
-/// As many as 81 need for having one each.
+/// As many as it takes for 81 layouts to have one each, by a multiplication.
 const SLOTS: usize = 256;
 
 /// Found by trying: no two layouts have the same slot.
@@ -26,7 +26,10 @@ const fn slot(ends: u32) -> usize {
     (ends.wrapping_mul(0xb7ee_2ecb) >> 24) as usize
 }
 
-#[expect(clippy::indexing_slicing, reason = "where no test can see it the compiler does")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler runs it, and refuses an index out of range"
+)]
 const fn layouts() -> [Layout; SLOTS] {
     /// Of such a place nothing is taken.
     const NO: u8 = 0x80;
