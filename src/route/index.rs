@@ -177,14 +177,14 @@ impl IndexTemplate {
         &self.undated
     }
 
-    /// What of a source the name depends on; empty text for what it does not.
+    /// What of a source the name depends on, and nothing for what it does not.
     #[must_use]
-    pub fn filled_from<'s>(&self, source: &Source<'s>) -> [&'s str; 3] {
-        let or_none = |part, text| if self.parts.contains(&part) { text } else { "" };
+    pub fn filled_from<'s>(&self, source: &Source<'s>) -> [Option<&'s str>; 3] {
+        let if_named = |part, text| self.parts.contains(&part).then_some(text);
         [
-            or_none(Part::Account, source.owner()),
-            or_none(Part::Region, source.region()),
-            or_none(Part::LogGroup, source.log_group()),
+            if_named(Part::Account, source.owner()),
+            if_named(Part::Region, source.region()),
+            if_named(Part::LogGroup, source.log_group()),
         ]
     }
 
