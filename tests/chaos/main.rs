@@ -39,6 +39,7 @@ mod servers;
 mod state;
 mod streams;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -95,7 +96,9 @@ fn main() -> ExitCode {
         }
     };
     if options.list {
-        SCENARIOS.iter().for_each(|scenario| println!("{:24} {}", scenario.name, scenario.what));
+        let lines = SCENARIOS.iter().map(|each| format!("{:24} {}\n", each.name, each.what));
+        // `println!` would panic at `--list | head`.
+        _ = std::io::stdout().write_all(lines.collect::<String>().as_bytes());
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Runtime::new().expect("could not start the runtime");
