@@ -53,9 +53,9 @@ pub(super) fn check(
 fn short_lived(target: &Target, keep: Period, destination: &DestinationName) -> Option<String> {
     let span = target.index.span().filter(|span| keep < *span)?;
     Some(format!(
-        "destination `{}`: `keep = \"{keep}\"` deletes indices of route `{}` (`{}`) while they are \
-         written, for one takes the events of {span}, and those that have just come go with it: write \
-         {span} or more, or name an index for each day (%Y, %m and %d)",
+        "destination `{}`: `keep = \"{keep}\"` lets the engine delete indices of route `{}` (`{}`) \
+         while they are written, for one takes the events of {span}, and those that have just come \
+         go with it: write {span} or more, or name an index for each day (%Y, %m and %d)",
         destination.as_str(),
         target.name,
         target.index,
