@@ -85,6 +85,11 @@ impl<'a> Reader<'a> {
             if self.peek().is_none() {
                 return Some(());
             }
+            // Each is given room for all the events that may come: a text of nothing but envelopes
+            // without any would take fifty times its size.
+            if let Some(envelope) = decoded.envelopes.last_mut() {
+                envelope.log_events.shrink_to_fit();
+            }
         }
     }
 

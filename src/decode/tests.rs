@@ -239,6 +239,22 @@ fn many_empty_members_cost_little() {
 }
 
 #[test]
+fn many_envelopes_take_no_room_for_events_that_they_do_not_have() {
+    let text =
+        [event(""), event(r#"{"id":"1","timestamp":2,"message":"m"}"#)].concat().repeat(2_000);
+    let mut buffers = Buffers::default();
+    let decoded = decode(text.as_bytes(), CAP, &mut buffers).unwrap();
+    let (mut events, mut room) = (0, 0);
+    for envelope in &decoded.envelopes {
+        events += envelope.log_events.len();
+        room += envelope.log_events.capacity();
+    }
+    assert_eq!((decoded.envelopes.len(), events), (4_000, 2_000));
+    // The last one's stays.
+    assert!(room < events + 1_024, "{room}");
+}
+
+#[test]
 fn deep_nesting_does_not_end_the_process() {
     let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
     assert_eq!(label(deep.as_bytes()), "envelope");
