@@ -72,6 +72,8 @@ pub struct Dispatcher {
     holds: Holds,
     gate: Gate,
     in_flight: usize,
+    /// Events of what is in flight.
+    events_in_flight: usize,
     concurrency: Concurrency,
     breaker: Breaker,
     /// When each index, and any, last accepted an item.
@@ -92,6 +94,7 @@ impl Dispatcher {
             holds: Holds::default(),
             gate: Gate::default(),
             in_flight: 0,
+            events_in_flight: 0,
             concurrency: Concurrency::new(most),
             breaker: Breaker::new(breaker),
             accepted: BTreeMap::new(),
@@ -120,7 +123,7 @@ impl Dispatcher {
             return Step::Bury(refused);
         }
         if self.gate.is_unknown() || self.in_flight >= self.concurrency.limit() {
-            return Step::Wait(None);
+            return Step::Wait(self.fruitless.stuck_at(now));
         }
         if let Some((scope, batch)) = self.holds.probe(now) {
             return self.send(now, batch, Some(scope));
@@ -142,11 +145,14 @@ impl Dispatcher {
             return self.send(now, batch, Some(scope));
         }
         let delayed = self.delayed.iter().map(|(at, _)| *at).min();
-        Step::Wait(delayed.into_iter().chain(self.holds.wake_at(now)).min())
+        let others = [self.holds.wake_at(now), self.fruitless.stuck_at(now)];
+        Step::Wait(delayed.into_iter().chain(others.into_iter().flatten()).min())
     }
 
     fn send(&mut self, now: Moment, mut batch: Batch, probes: Option<HoldScope>) -> Step {
         self.in_flight += 1;
+        self.events_in_flight += batch.len();
+        self.fruitless.asked(now);
         batch.first_sent.get_or_insert(now);
         Step::Send(Outgoing { batch, probes })
     }
@@ -170,10 +176,10 @@ impl Dispatcher {
 
     /// Why the destination takes nothing, once that has gone on for a while; with the events that
     /// wait for it.
-    pub(super) fn stuck(&self, now: Moment) -> Option<(&Stuck, usize)> {
+    pub(super) fn stuck(&self, now: Moment) -> Option<(Stuck, usize)> {
         let stuck = self.fruitless.stuck(now)?;
         let waiting = self.ready.iter().chain(self.delayed.iter().map(|(_, batch)| batch));
-        Some((stuck, waiting.map(Batch::len).sum()))
+        Some((stuck, self.events_in_flight + waiting.map(Batch::len).sum::<usize>()))
     }
 
     /// Requests that may be under way at once.
@@ -202,8 +208,9 @@ impl Dispatcher {
         answer: Answer,
         latency: Duration,
     ) {
-        self.in_flight -= 1;
         let Outgoing { mut batch, probes } = sent;
+        self.in_flight -= 1;
+        self.events_in_flight -= batch.len();
         batch.attempts += 1;
         match answer.of(batch.len()) {
             Answer::Created(_) => {
@@ -216,7 +223,8 @@ impl Dispatcher {
             }
             Answer::Items(verdicts) => {
                 self.fruitless.note_items(now, &verdicts);
-                let busy = |v: &Verdict| matches!(v, Verdict::Retry(RetryReason::Busy));
+                let busy =
+                    |v: &Verdict| matches!(v, Verdict::Retry { reason: RetryReason::Busy, .. });
                 if verdicts.iter().any(busy) {
                     self.concurrency.busy(now);
                 } else {
@@ -226,6 +234,7 @@ impl Dispatcher {
             }
             Answer::Whole(trouble) => self.trouble(now, batch, probes.as_ref(), trouble),
         }
+        self.fruitless.heard(now, self.in_flight > 0);
     }
 
     fn items(

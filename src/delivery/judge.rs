@@ -24,7 +24,7 @@ pub(super) fn passes(scope: &HoldScope, verdicts: &[Verdict]) -> bool {
         // the breaker holds a route it says the contrary.
         (Verdict::Refused(_), HoldScope::Route(_)) => false,
         (Verdict::Refused(_), HoldScope::Destination | HoldScope::Index(_)) => true,
-        (Verdict::Retry(_), _) => false,
+        (Verdict::Retry { .. }, _) => false,
         // A hold of one index says that the destination as a whole works again.
         (Verdict::Hold(hold), HoldScope::Destination) => hold.scope != HoldScope::Destination,
         (Verdict::Hold(_), HoldScope::Index(_) | HoldScope::Route(_)) => false,
@@ -58,12 +58,12 @@ impl Parts {
         let mut parts = Self { already_present, retry: None, refused: None, held: Vec::new() };
         while let Some(first) = left.first().cloned() {
             let alike = |verdict: &Verdict| match (&first, verdict) {
-                (Verdict::Retry(_), Verdict::Retry(_))
+                (Verdict::Retry { .. }, Verdict::Retry { .. })
                 | (Verdict::Refused(_), Verdict::Refused(_)) => true,
                 (Verdict::Hold(one), Verdict::Hold(other)) => one.scope == other.scope,
                 (
                     Verdict::Delivered(_)
-                    | Verdict::Retry(_)
+                    | Verdict::Retry { .. }
                     | Verdict::Refused(_)
                     | Verdict::Hold(_),
                     _,
@@ -79,12 +79,12 @@ impl Parts {
 
     fn add(&mut self, part: Batch, first: Verdict, verdicts: Vec<Verdict>) {
         match first {
-            Verdict::Retry(reason) => self.retry = Some((part, reason)),
+            Verdict::Retry { reason, .. } => self.retry = Some((part, reason)),
             Verdict::Hold(hold) => self.held.push((part, hold)),
             Verdict::Refused(_) | Verdict::Delivered(_) => {
                 let refusals = verdicts.into_iter().filter_map(|verdict| match verdict {
                     Verdict::Refused(refusal) => Some(refusal),
-                    Verdict::Delivered(_) | Verdict::Retry(_) | Verdict::Hold(_) => None,
+                    Verdict::Delivered(_) | Verdict::Retry { .. } | Verdict::Hold(_) => None,
                 });
                 self.refused = Some(Refused { batch: part, refusals: refusals.collect() });
             }

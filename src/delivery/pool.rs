@@ -12,7 +12,7 @@ use crate::backoff::Backoff;
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::dead_letter::sqlite::LetterStore;
-use crate::destination::{Answer, Destination, Hold, HoldScope, Trouble};
+use crate::destination::{Answer, Destination, Hold, HoldScope, Trouble, Verdict};
 use crate::event::{DestinationName, Moment, RouteId, RouteName, Timestamp};
 use crate::memory::DecodeSlot;
 use crate::shutdown::Shutdown;
@@ -173,9 +173,7 @@ impl<D: Destination> Pool<D> {
     }
 
     fn answered(&mut self, Answered { sent, answer, latency }: Answered) {
-        if let Answer::Whole(trouble) = &answer {
-            self.log_trouble(trouble);
-        }
+        self.log_trouble(&answer);
         let name = self.around.name.as_str();
         let seconds = self.around.metrics.request_seconds.with_label_values(&[name]);
         seconds.observe(latency.as_secs_f64());
@@ -205,17 +203,22 @@ impl<D: Destination> Pool<D> {
         metrics.concurrency.with_label_values(&[name]).set(limit);
     }
 
-    fn log_trouble(&mut self, trouble: &Trouble) {
-        let (reason, error) = match trouble {
-            Trouble::Retry { reason, error, .. } => (reason.as_str(), error),
-            Trouble::TooLarge { error } => ("too_large", error),
-            Trouble::Refused(refusal) => ("refused", &refusal.error),
-            // Holds are told when they begin and end.
-            Trouble::Hold(_) => return,
+    fn log_trouble(&mut self, answer: &Answer) {
+        let item = |verdict: &Verdict| match verdict {
+            Verdict::Retry { reason, error } => Some((reason.as_str(), error.clone())),
+            // Holds are told when they begin and end, dead letters when they are stored.
+            Verdict::Delivered(_) | Verdict::Refused(_) | Verdict::Hold(_) => None,
         };
+        let (what, told) = match answer {
+            Answer::Created(_) => return,
+            Answer::Items(verdicts) => {
+                ("items of a bulk request are sent again", verdicts.iter().find_map(item))
+            }
+            Answer::Whole(trouble) => ("a bulk request failed, sending it again", whole(trouble)),
+        };
+        let Some((reason, error)) = told else { return };
         if let Some(silenced) = self.rate_limit.admit(self.around.clock.now(), reason) {
-            let name = self.around.name.as_str();
-            warn!(destination = name, reason, %error, silenced, "a bulk request failed, sending it again");
+            warn!(destination = self.around.name.as_str(), reason, %error, silenced, "{what}");
         }
     }
 
@@ -223,7 +226,7 @@ impl<D: Destination> Pool<D> {
     fn show(&mut self) {
         let mut held: Vec<_> = self.dispatcher.holds().map(|held| self.view(held)).collect();
         if let Some((stuck, events)) = self.dispatcher.stuck(self.around.clock.now()) {
-            let Stuck { since, reason, error } = stuck.clone();
+            let Stuck { since, reason, error } = stuck;
             let scope = "destination".to_owned();
             let (reason, remedy) = (reason.as_str(), reason.remedy());
             held.push(HeldView { scope, reason, error, remedy, since, events });
@@ -279,6 +282,16 @@ impl<D: Destination> Pool<D> {
             since,
             events,
         }
+    }
+}
+
+/// Why a whole request is sent again, whole or in parts.
+fn whole(trouble: &Trouble) -> Option<(&'static str, String)> {
+    match trouble {
+        Trouble::Retry { reason, error, .. } => Some((reason.as_str(), error.clone())),
+        Trouble::TooLarge { error } => Some(("too_large", error.clone())),
+        Trouble::Refused(refusal) => Some(("refused", refusal.error.clone())),
+        Trouble::Hold(_) => None,
     }
 }
 

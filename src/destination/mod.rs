@@ -66,7 +66,12 @@ pub enum Verdict {
     /// It will never be taken.
     Refused(Refusal),
     /// It may be taken later.
-    Retry(RetryReason),
+    Retry {
+        /// Why it was not taken now.
+        reason: RetryReason,
+        /// What the destination said.
+        error: String,
+    },
     /// It may be taken when a person has acted.
     Hold(Hold),
 }

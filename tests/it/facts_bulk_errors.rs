@@ -80,7 +80,7 @@ fn words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Delivered(delivery) => delivery.to_string(),
         Verdict::Refused(refusal) => format!("refused {}", refusal.reason),
-        Verdict::Retry(reason) => format!("retry {}", reason.as_str()),
+        Verdict::Retry { reason, .. } => format!("retry {}", reason.as_str()),
         Verdict::Hold(Hold { scope, reason, .. }) => match scope {
             HoldScope::Destination => format!("hold destination {}", reason.as_str()),
             HoldScope::Index(index) => {

@@ -109,7 +109,10 @@ async fn each_item_gets_its_own_verdict() {
     let destination = of(&fake);
     let Answer::Items(verdicts) = destination.send(&mut batch(5)).await else { panic!("whole") };
     assert_eq!(verdicts[0], CREATED);
-    assert_eq!(verdicts[1], Verdict::Retry(RetryReason::Busy));
+    let Verdict::Retry { reason: RetryReason::Busy, error } = &verdicts[1] else {
+        panic!("{verdicts:?}")
+    };
+    assert!(error.starts_with("status 429"), "{error}");
     let Verdict::Refused(refusal) = &verdicts[2] else { panic!("{verdicts:?}") };
     assert_eq!(refusal.reason, RefusalReason::Mapping);
     let Verdict::Hold(hold) = &verdicts[3] else { panic!("{verdicts:?}") };

@@ -87,6 +87,10 @@ fn created() -> Verdict {
     Verdict::Delivered(Delivery::Created)
 }
 
+fn again(reason: RetryReason) -> Verdict {
+    Verdict::Retry { reason, error: "not now".to_owned() }
+}
+
 fn all_created(batch: &Batch) -> Answer {
     each(batch, |_, _| created())
 }
@@ -107,7 +111,7 @@ fn only_the_items_that_may_pass_later_are_sent_again() {
         sizes.push(batch.len());
         each(batch, |_, id| match (id, sizes.len()) {
             ("0-1", _) => Verdict::Refused(refusal(RefusalReason::Mapping)),
-            ("0-2", 1) => Verdict::Retry(RetryReason::Busy),
+            ("0-2", 1) => again(RetryReason::Busy),
             ("0-3", _) => Verdict::Delivered(Delivery::AlreadyPresent),
             _ => created(),
         })
@@ -178,7 +182,7 @@ fn items_that_are_too_much_together_go_in_smaller_parts() {
     let (batch, _acks, account) = batch_of(Framing::Bulk, &[16]);
     let mut run = Run::new(true);
     run.dispatcher.offer(batch);
-    let oversized = |_: &str, _: &str| Verdict::Retry(RetryReason::Oversized);
+    let oversized = |_: &str, _: &str| again(RetryReason::Oversized);
     run.run(100, |batch| if batch.len() > 4 { each(batch, oversized) } else { all_created(batch) });
     assert_eq!(run.delivered.len(), 16);
     assert!(run.buried.is_empty());
@@ -326,7 +330,7 @@ fn a_poison_item_is_buried_alone_after_ten_minutes() {
         run.run(1, |batch| {
             let is_old = |id: &str| id == "0-3";
             each(batch, |_, id| match is_old(id) {
-                true => Verdict::Retry(RetryReason::ServerError),
+                true => again(RetryReason::ServerError),
                 false => created(),
             })
         });
@@ -367,8 +371,8 @@ fn in_mood(mood: &Mood, batch: &Batch) -> Answer {
             let mut random = fastrand::Rng::with_seed(*seed);
             let verdicts = batch.views().map(|view| match random.u8(0..8) {
                 0 => Verdict::Refused(refusal(RefusalReason::Mapping)),
-                1 => Verdict::Retry(RetryReason::Busy),
-                2 => Verdict::Retry(RetryReason::ServerError),
+                1 => again(RetryReason::Busy),
+                2 => again(RetryReason::ServerError),
                 3 => Verdict::Hold(hold(HoldScope::Index(Arc::clone(view.index)))),
                 4 => Verdict::Hold(hold(HoldScope::Destination)),
                 5 => Verdict::Delivered(Delivery::AlreadyPresent),
@@ -409,6 +413,43 @@ proptest! {
             prop_assert_eq!(account.ledger.snapshot().in_flight(DestinationId(0)), 0);
         }
     }
+}
+
+#[test]
+fn a_destination_that_answers_nothing_for_long_is_shown_until_it_does() {
+    let (batch, _acks, account) = batch_of(Framing::Bulk, &[3]);
+    let mut run = Run::new(true);
+    run.dispatcher.offer(batch);
+    let Step::Send(sent) = run.dispatcher.step(run.now) else { panic!("nothing is sent") };
+    let Step::Wait(Some(at)) = run.dispatcher.step(run.now) else { panic!("nobody looks again") };
+    assert_eq!(at, run.now.after(STUCK_AFTER));
+    let almost = run.now.after(STUCK_AFTER - Duration::from_millis(1));
+    assert_eq!(run.dispatcher.stuck(almost), None);
+    let (stuck, events) = run.dispatcher.stuck(at).expect("not shown");
+    assert_eq!((stuck.since, stuck.reason, events), (run.now, RetryReason::Timeout, 3));
+    // It goes on when the request is given up: no other half minute of quiet begins.
+    let error = "no answer within 60s".to_owned();
+    let timeout = Trouble::Retry { reason: RetryReason::Timeout, retry_after: None, error };
+    let given_up = run.now.after(Duration::from_secs(60));
+    run.dispatcher.answered(given_up, sent, Answer::Whole(timeout), Duration::from_secs(60));
+    let (stuck, events) = run.dispatcher.stuck(given_up).expect("not shown");
+    assert_eq!((stuck.since, stuck.error.as_str(), events), (run.now, "no answer within 60s", 3));
+    run.now = given_up;
+    run.run(20, all_created);
+    assert_eq!(run.dispatcher.stuck(run.now.after(STUCK_AFTER)), None);
+    ended(&account);
+}
+
+#[test]
+fn what_an_engine_says_of_items_that_it_does_not_take_is_shown() {
+    let (batch, _acks, _account) = batch_of(Framing::Bulk, &[3]);
+    let mut run = Run::new(true);
+    run.dispatcher.offer(batch);
+    for _ in 0..100 {
+        run.turn(&mut |batch| each(batch, |_, _| again(RetryReason::Busy)));
+    }
+    let (stuck, _) = run.dispatcher.stuck(run.now.after(STUCK_AFTER)).expect("not shown");
+    assert_eq!((stuck.reason, stuck.error.as_str()), (RetryReason::Busy, "not now"));
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn read(reply: &Reply, batch: &Batch) -> Answer {
 /// An item that cannot be admitted together with others may pass alone; the only one of its
 /// request will never.
 fn alone(verdicts: Vec<Verdict>) -> Answer {
-    if verdicts == [Verdict::Retry(RetryReason::Oversized)] {
+    if let [Verdict::Retry { reason: RetryReason::Oversized, .. }] = *verdicts {
         let error = "more than the engine can ever admit at once".to_owned();
         return Answer::Whole(Trouble::TooLarge { error });
     }

@@ -196,7 +196,9 @@ mod tests {
     #[test]
     fn an_error_that_is_only_text_is_understood_by_its_status() {
         let verdicts = read(r#"{"items":[{"create":{"status":503,"error":"Unavailable[x]"}}]}"#);
-        assert_eq!(verdicts.unwrap(), [Verdict::Retry(RetryReason::ServerError)]);
+        let error = "status 503, Unavailable[x]".to_owned();
+        let reason = RetryReason::ServerError;
+        assert_eq!(verdicts.unwrap(), [Verdict::Retry { reason, error }]);
     }
 
     #[test]
@@ -298,7 +300,7 @@ mod tests {
             let error = match &verdicts[0] {
                 Verdict::Refused(refusal) => &refusal.error,
                 Verdict::Hold(hold) => &hold.error,
-                Verdict::Delivered(_) | Verdict::Retry(_) => "",
+                Verdict::Delivered(_) | Verdict::Retry { .. } => "",
             };
             prop_assert!(error.len() <= 1024);
         }

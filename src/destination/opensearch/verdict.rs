@@ -83,7 +83,7 @@ pub fn judge_item(failure: &Failure<'_>) -> Verdict {
         Meaning::Delivered(delivery) => Verdict::Delivered(delivery),
         Meaning::Refused(reason) => Verdict::Refused(refusal(failure, reason)),
         Meaning::TooLarge => Verdict::Refused(refusal(failure, RefusalReason::TooLarge)),
-        Meaning::Retry(reason) => Verdict::Retry(reason),
+        Meaning::Retry(reason) => Verdict::Retry { reason, error: text(failure) },
         Meaning::Hold(width, reason) => Verdict::Hold(hold(failure, width, reason)),
     }
 }
@@ -328,7 +328,7 @@ mod tests {
         match verdict {
             Verdict::Delivered(delivery) => delivery.to_string(),
             Verdict::Refused(refusal) => format!("refused {}", refusal.reason),
-            Verdict::Retry(reason) => format!("retry {}", reason.as_str()),
+            Verdict::Retry { reason, .. } => format!("retry {}", reason.as_str()),
             Verdict::Hold(Hold { scope, reason, .. }) => match scope {
                 HoldScope::Destination => format!("hold all {}", reason.as_str()),
                 HoldScope::Index(index) => format!("hold {index} {}", reason.as_str()),

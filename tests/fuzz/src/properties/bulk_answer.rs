@@ -67,7 +67,7 @@ fn assert_items(verdicts: &[Verdict], answer: &Value) {
 
 fn said(verdict: &Verdict) -> &str {
     match verdict {
-        Verdict::Delivered(_) | Verdict::Retry(_) => "",
+        Verdict::Delivered(_) | Verdict::Retry { .. } => "",
         Verdict::Refused(refusal) => &refusal.error,
         Verdict::Hold(hold) => &hold.error,
     }
