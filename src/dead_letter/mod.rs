@@ -5,6 +5,7 @@ mod letter;
 pub mod requests;
 mod settle;
 pub mod sqlite;
+mod trouble;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

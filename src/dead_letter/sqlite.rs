@@ -1,7 +1,7 @@
 //! The dead-letter store in the state file.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::Value;
@@ -9,13 +9,15 @@ use rusqlite::{
     Connection, OptionalExtension as _, Row, TransactionBehavior, params, params_from_iter,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::event::Timestamp;
+use crate::event::{Moment, Timestamp};
 use crate::state::{Durability, State, StateError};
 use crate::telemetry::chain::Chain;
 use crate::units::ByteSize;
 
+use super::trouble::{Trouble, Waiting};
 use super::{DeadLettersConfig, Letter};
 
 /// How many letters are deleted at once.
@@ -26,8 +28,8 @@ const DROP_STEP: usize = 1_000;
 pub struct LetterStore {
     pub(super) state: State,
     config: DeadLettersConfig,
-    /// Why the last write failed, until one succeeds: what could not be written is tried again.
-    trouble: Arc<Mutex<Option<String>>>,
+    /// Of writes that failed: what could not be written is tried again.
+    trouble: Arc<Trouble>,
 }
 
 /// What went wrong with the store.
@@ -140,12 +142,30 @@ impl LetterStore {
     /// Why letters cannot be stored now; what would become one waits, and its shard with it.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.trouble.error()
+    }
+
+    /// To be held from a failed write until those letters are stored, though others are: there is
+    /// trouble as long.
+    #[must_use]
+    pub fn wait(&self) -> Waiting {
+        self.trouble.wait()
+    }
+
+    /// Notifies all that wait whenever somebody's letters were stored: there may be room for more.
+    #[must_use]
+    pub fn stored(&self) -> Arc<Notify> {
+        self.trouble.stored()
+    }
+
+    /// Whether a failed write may be logged now; if so, how many were not since the last.
+    #[must_use]
+    pub fn may_tell(&self, now: Moment) -> Option<u64> {
+        self.trouble.may_tell(now)
     }
 
     fn note<T>(&self, result: Result<T, LetterStoreError>) -> Result<T, LetterStoreError> {
-        let trouble = result.as_ref().err().map(|error| Chain(error).to_string());
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        self.trouble.note(result.as_ref().err().map(|error| Chain(error).to_string()));
         result
     }
 
@@ -473,6 +493,8 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::dead_letter::requests::{Part, Report};
     use crate::fate::KeptReason;
@@ -558,6 +580,28 @@ mod tests {
         assert!(store.trouble().unwrap().contains("replay or drop"));
         assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), 1);
         store.write_blocking(&[letter(2, "gzip")]).unwrap();
+        assert_eq!(store.trouble(), None);
+    }
+
+    #[test]
+    fn there_is_trouble_until_nobody_waits_for_room_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let max_size = Some(ByteSize(100));
+        let store = store(folder.path(), DeadLettersConfig { max_size, max_age: None });
+        store.write_blocking(&[letter(1, "gzip")]).unwrap();
+        let stored = store.stored();
+        let mut told = std::pin::pin!(stored.notified());
+        store.write_blocking(&[letter(2, "gzip")]).unwrap_err();
+        let one_waits = store.wait();
+        assert!(!told.as_mut().enable());
+        assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), 1);
+        // Another's letter takes the room.
+        store.write_blocking(&[letter(3, "gzip")]).unwrap();
+        assert!(told.as_mut().enable());
+        assert!(store.trouble().is_some());
+        assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), 1);
+        store.write_blocking(&[letter(2, "gzip")]).unwrap();
+        drop(one_waits);
         assert_eq!(store.trouble(), None);
     }
 

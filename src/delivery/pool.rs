@@ -8,7 +8,6 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
-use crate::backoff::Backoff;
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::dead_letter::sqlite::LetterStore;
@@ -16,19 +15,13 @@ use crate::destination::{Answer, Destination, Hold, HoldScope, Trouble, Verdict}
 use crate::event::{DestinationName, Moment, RouteId, RouteName, Timestamp};
 use crate::memory::DecodeSlot;
 use crate::shutdown::Shutdown;
-use crate::telemetry::chain::Chain;
 use crate::telemetry::rate_limit::RateLimit;
 
-use super::bury;
+use super::bury::{self, Buried};
 use super::dispatcher::{Dispatcher, Outgoing, Step};
 use super::gate::Closed;
-use super::judge::Refused;
 use super::metrics::DeliveryMetrics;
 use super::stuck::Stuck;
-
-/// How long the letter store is left alone after it refused letters.
-const LETTER_RETRY: Backoff =
-    Backoff { first: Duration::from_millis(500), most: Duration::from_secs(30) };
 
 /// What a pool needs besides its destination.
 #[derive(Clone, Debug)]
@@ -97,6 +90,8 @@ pub struct Pool<D> {
     closed: watch::Receiver<Closed>,
     around: Surroundings,
     rate_limit: RateLimit,
+    /// By what letters are about, which may be called as a request's trouble is.
+    buried_limit: RateLimit,
     shown: Vec<HeldView>,
 }
 
@@ -116,8 +111,9 @@ impl<D: Destination> Pool<D> {
         closed: watch::Receiver<Closed>,
         around: Surroundings,
     ) -> Self {
-        let rate_limit = RateLimit::default();
-        Self { destination, dispatcher, batches, closed, around, rate_limit, shown: Vec::new() }
+        let (rate_limit, buried_limit) = Default::default();
+        let shown = Vec::new();
+        Self { destination, dispatcher, batches, closed, around, rate_limit, buried_limit, shown }
     }
 
     /// Runs until the encoders have gone and every batch has its fate, or until cut short: then
@@ -132,7 +128,7 @@ impl<D: Destination> Pool<D> {
             let wake_at = loop {
                 match self.dispatcher.step(self.around.clock.now()) {
                     Step::Send(outgoing) => sending.push(self.send(outgoing)),
-                    Step::Bury(refused) => burying.push(bury_all(self.around.clone(), refused)),
+                    Step::Bury(refused) => burying.push(bury::all(self.around.clone(), refused)),
                     Step::Wait(at) => break at,
                 }
             };
@@ -145,7 +141,7 @@ impl<D: Destination> Pool<D> {
                 biased;
                 () = shutdown.cut() => return,
                 Some(answered) = sending.next() => self.answered(answered),
-                Some(()) = burying.next() => {}
+                Some(buried) = burying.next() => self.log_buried(buried),
                 batch = self.batches.recv(), if open => match batch {
                     Some(batch) => self.dispatcher.offer(batch),
                     None => open = false,
@@ -222,6 +218,17 @@ impl<D: Destination> Pool<D> {
         }
     }
 
+    fn log_buried(&mut self, buried: Buried) {
+        let name = self.around.name.as_str();
+        for (reason, (events, error)) in buried {
+            if let Some(silenced) = self.buried_limit.admit(self.around.clock.now(), reason) {
+                let remedy = format!("see `logweir dead-letter list --reason {reason}`");
+                let what = "events became dead letters";
+                warn!(destination = name, reason, events, %error, silenced, remedy, "{what}");
+            }
+        }
+    }
+
     /// Shows what is held, and tells when a hold begins or ends.
     fn show(&mut self) {
         let mut held: Vec<_> = self.dispatcher.holds().map(|held| self.view(held)).collect();
@@ -292,47 +299,6 @@ fn whole(trouble: &Trouble) -> Option<(&'static str, String)> {
         Trouble::TooLarge { error } => Some(("too_large", error.clone())),
         Trouble::Refused(refusal) => Some(("refused", refusal.error.clone())),
         Trouble::Hold(_) => None,
-    }
-}
-
-/// Writes dead letters until the store has made them durable; only then are their events settled.
-async fn bury_all(around: Surroundings, mut refused: Refused) {
-    let mut failures = 0;
-    loop {
-        // Given back before any waiting.
-        let taken = around.slot.take().await;
-        let names = around.clone();
-        let written = around.letters.spawn_blocking(move |store| {
-            let letters = bury::letters(&names, &refused);
-            let result = if refused.batch.is_replay() {
-                store.rewrite_blocking(&letters)
-            } else {
-                store.write_blocking(&letters)
-            };
-            drop((letters, taken));
-            (refused, result)
-        });
-        // Blocking tasks are never cancelled, so only a panic ends one without a result.
-        let Ok((back, result)) = written.await else {
-            error!(
-                "writing dead letters failed for a bug in logweir: their events will be read again"
-            );
-            return;
-        };
-        refused = back;
-        match result {
-            Ok(()) => {
-                let reasons = refused.refusals.iter().map(|refusal| refusal.reason);
-                refused.batch.settle_dead_lettered(reasons);
-                return;
-            }
-            Err(error) => {
-                failures += 1;
-                let events = refused.batch.len();
-                error!(events, error = %Chain(&error), "could not store dead letters: they wait");
-                tokio::time::sleep(LETTER_RETRY.jittered(failures, None)).await;
-            }
-        }
     }
 }
 

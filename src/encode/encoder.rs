@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tracing::{error, trace};
+use tracing::{error, trace, warn};
 
 use crate::batch::{BatchBuilder, Entry};
 use crate::dead_letter::Letter;
@@ -20,6 +20,7 @@ use crate::parse::{self, Parsed, Parser, Source, Stamp};
 use crate::record::{AckToken, LetterPayload, Record};
 use crate::route::{Choice, IndexTemplate, Placed, Way};
 use crate::telemetry::chain::Chain;
+use crate::telemetry::rate_limit::RateLimit;
 
 use self::choices::Choices;
 use super::queue::{Next, Place, Work};
@@ -48,6 +49,7 @@ struct Bench {
     choices: Choices,
     memory: parse::Memory,
     letters_again: Moment,
+    undecodable_limit: RateLimit,
 }
 
 /// How a pass over a record ended.
@@ -67,6 +69,7 @@ impl Encoder {
             choices: Choices::new(routes),
             memory: parse::Memory::default(),
             letters_again: Moment::default(),
+            undecodable_limit: RateLimit::default(),
             shared,
         };
         Self { buffers: decode::Buffers::default(), bench }
@@ -453,16 +456,32 @@ impl Bench {
         };
         if let Err(error) = written {
             let (shard, sequence_number) = (&record.place.shard, &record.sequence_number);
-            let error = Chain(&error);
-            error!(%shard, %sequence_number, %error, "could not store a dead letter: its record waits");
-            self.letters_again = self.shared.clock.now().after(LETTER_RETRY);
+            let (error, now) = (Chain(&error), self.shared.clock.now());
+            if self.shared.letters.may_tell(now).is_some() {
+                error!(%shard, %sequence_number, %error, "could not store a dead letter: its record waits");
+            }
+            self.letters_again = now.after(LETTER_RETRY);
             return Pass::Park(Place::Letters, work.next_event);
         }
         if !std::mem::replace(&mut work.counted, true) {
             self.tally.record();
         }
         *self.tally.rare().records_undecodable.entry(why.label()).or_default() += 1;
+        if record.ticket().is_none() {
+            self.tell_undecodable(work, why);
+        }
         Pass::Done
+    }
+
+    fn tell_undecodable(&mut self, work: &Work, why: &Undecodable) {
+        let (reason, now) = (why.label(), self.shared.clock.now());
+        if let Some(silenced) = self.undecodable_limit.admit(now, reason) {
+            let Record { place, sequence_number, .. } = work.ack.record().as_ref();
+            let (stream, shard, error) = (place.stream.as_str(), &place.shard, Chain(why));
+            let remedy = format!("see `logweir dead-letter list --reason {reason}`");
+            let what = "a record that cannot be decoded became a dead letter";
+            warn!(stream, %shard, %sequence_number, reason, %error, silenced, remedy, "{what}");
+        }
     }
 
     fn count_parked(&self, since: Moment) {

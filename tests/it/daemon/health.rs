@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::rig::{Daemon, Rig, logweir};
-use crate::fake_bulk::{FakeBulk, Script, whole};
+use crate::fake_bulk::{FakeBulk, Script, item, whole};
 
 const EVENTS: u64 = 2_000;
 
@@ -79,6 +79,51 @@ async fn a_stalled_destination_makes_a_daemon_unready_and_leaves_it_live() {
     let address = daemon.address;
     daemon.stop("-TERM", Some(0)).await;
     assert_eq!(ask(address, &[]).0, Some(1), "a dead daemon is not live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_told_and_those_that_wait_for_room_are_too() {
+    let fake = FakeBulk::start().await;
+    fake.rule(|_, id, _| id.ends_with("07").then(|| item(400)));
+    let rig = Rig::for_search(EVENTS, &fake).await;
+    rig.configure(|text| {
+        let table = "[destination.search.opensearch]\n";
+        let small = format!("{table}bulk.max_body = \"64KiB\"\n");
+        format!("{text}\n[dead_letters]\nmax_size = \"1KiB\"\n").replace(table, &small)
+    });
+    let daemon = rig.daemon().await;
+    // The first of them always finds room.
+    let told = ["events became dead letters", "cannot be decoded became a dead letter"];
+    let line = loop {
+        let lines = daemon.log.lines();
+        if let Some(line) =
+            lines.into_iter().find(|line| told.iter().any(|told| line.contains(told)))
+        {
+            break line;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(line.contains("WARN") && line.contains("logweir dead-letter list --reason"), "{line}");
+    daemon.log.line("could not store").await;
+    let (status, text) = daemon.get("/health/ready").await;
+    assert!(status == 503 && text.contains("dead letters: what would become one waits"), "{text}");
+    // Room, again and again, while the daemon stops.
+    daemon.signal("-TERM");
+    let drop = || {
+        let mut command = logweir();
+        command.args(["dead-letter", "drop", "--yes", "--config"]);
+        command.arg(rig.folder().join("logweir.toml")).output().unwrap()
+    };
+    let dropping = async {
+        loop {
+            assert!(drop().status.success());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::select! {
+        () = daemon.ends(Some(0)) => {}
+        () = dropping => {}
+    }
 }
 
 async fn ready(daemon: &Daemon) -> u64 {
