@@ -11,6 +11,7 @@ use crate::dead_letter::Letter;
 use crate::dead_letter::requests::Requests;
 use crate::dead_letter::sqlite::{Filter, LetterStore, ago};
 use crate::state::{self, Access, State, StateError};
+use crate::telemetry::visible::{Visible, VisibleJson};
 use crate::units::Period;
 
 use super::output::{say, tell};
@@ -173,7 +174,8 @@ fn row(letter: &Letter) -> String {
     let route = letter.route.as_deref().unwrap_or("–");
     let to = letter.destination.as_deref().unwrap_or("–");
     let error: String = error.chars().take(100).collect();
-    format!("{id:<14}{at:<26}{reason:<18}{route:<14}{to:<12}{error}")
+    // Those of earlier versions hold the engine's words as they came.
+    Visible(format!("{id:<14}{at:<26}{reason:<18}{route:<14}{to:<12}{error}")).to_string()
 }
 
 fn show(args: &ShowArgs) -> Result<Exit, Exit> {
@@ -186,7 +188,8 @@ fn show(args: &ShowArgs) -> Result<Exit, Exit> {
     match letters.as_slice() {
         [letter] => {
             let json = serde_json::to_string_pretty(letter);
-            say!("{}", json.map_err(|error| failed(Exit::Software, &error))?);
+            let json = json.map_err(|error| failed(Exit::Software, &error))?;
+            say!("{}", VisibleJson(&json));
             Ok(Exit::Clean)
         }
         [] => {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use clap::Args;
 use reqwest::StatusCode;
 
-use super::output::{say_part, tell};
+use crate::telemetry::visible::Visible;
+
+use super::output::{say, tell};
 use super::{ConfigFile, Exit, failed, runtime};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,7 +47,7 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Exit> {
             return Err(Exit::Partly);
         }
         let text = answer.text().await.unwrap_or_default();
-        say_part!("{text}");
+        text.lines().for_each(|line| say!("{}", Visible(line)));
         Ok(if good { Exit::Clean } else { Exit::Partly })
     })
 }

@@ -6,6 +6,8 @@ use std::fmt;
 use aws_sdk_kinesis::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use crate::telemetry::visible::Visible;
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $label:literal,)+) => {
         /// The class of a failure.
@@ -179,7 +181,7 @@ impl CallError {
             cause = error.source();
         }
         // The SDK lists the credential sources it tried on lines of their own.
-        text.replace('\n', ";")
+        Visible(text.replace('\n', ";")).to_string()
     }
 
     /// The same with the remedy, for the status page.
@@ -218,6 +220,13 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_words_of_kinesis_are_one_line() {
+        let source = "no: a\nb\u{1b}[31m".into();
+        let error = CallError { action: "GetRecords", reason: FailureReason::Refused, source };
+        assert_eq!(error.chain(), r"kinesis:GetRecords failed (refused): no: a;b\u{1b}[31m");
+    }
 
     #[test]
     fn the_codes_that_waiting_cures_are_told_from_those_it_does_not() {

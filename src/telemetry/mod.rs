@@ -5,3 +5,4 @@ pub mod ledger;
 pub mod ledger_metrics;
 pub mod log;
 pub mod rate_limit;
+pub mod visible;

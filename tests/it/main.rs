@@ -15,6 +15,7 @@ mod demo;
 mod facts;
 mod facts_bulk_errors;
 mod fake_bulk;
+mod foreign_text;
 mod fuzz_samples;
 mod kpl;
 mod leases;

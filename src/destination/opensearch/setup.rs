@@ -15,6 +15,7 @@ use super::plan::{Decision, Done, Kind, Plan, Problem, Step};
 use super::request::{CallError, Reply};
 use super::response::read_failure;
 use super::target::Target;
+use super::verdict::excerpt;
 
 /// What became of a step.
 #[derive(Debug)]
@@ -219,9 +220,8 @@ impl Outcome {
 
 fn refused(path: &str, reply: &Reply) -> SetupError {
     let (_, causes) = read_failure(&reply.body);
-    let mut error: String =
-        causes.iter().map(|cause| cause.reason.as_str()).collect::<Vec<_>>().join("; ");
-    error.truncate(error.floor_char_boundary(1024));
+    let reasons: Vec<_> = causes.iter().map(|cause| cause.reason.as_str()).collect();
+    let mut error = excerpt(reasons.join("; "));
     if error.trim_matches([';', ' ']).is_empty() {
         error = "without a word of why".to_owned();
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::destination::{Hold, HoldReason, HoldScope, Refusal, RetryReason, Trouble, Verdict};
 use crate::fate::{Delivery, RefusalReason};
+use crate::telemetry::visible::Visible;
 
 /// How much of the engine's words is kept: enough to understand, whatever a document adds to it.
 const MAX_ERROR: usize = 1024;
@@ -275,7 +276,7 @@ fn refusal(failure: &Failure<'_>, reason: RefusalReason) -> Refusal {
     Refusal {
         reason,
         status: failure.status,
-        error_type: cut(error_type.unwrap_or_default()),
+        error_type: excerpt(error_type.unwrap_or_default()),
         error: text(failure),
     }
 }
@@ -299,10 +300,14 @@ fn text(failure: &Failure<'_>) -> String {
         }
         text.push_str(&cause.reason);
     }
-    cut(text)
+    excerpt(text)
 }
 
-fn cut(mut text: String) -> String {
+/// As much of the engine's words as is kept. Logs, tables and pages show them as they are here, and
+/// a document that is quoted in them may have been written by anybody.
+pub(super) fn excerpt(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_ERROR));
+    let mut text = Visible(text).to_string();
     text.truncate(text.floor_char_boundary(MAX_ERROR));
     text
 }
