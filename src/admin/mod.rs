@@ -111,6 +111,43 @@ pub async fn serve(listener: TcpListener, view: View) -> std::io::Result<()> {
     axum::serve(listener, router).await
 }
 
+const SAYS_LIVE: &str = "live\n";
+const SAYS_STUCK: &str = "stuck\n";
+const SAYS_READY: &str = "ready\n";
+
+/// What a daemon can be asked without a word of JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether it lives.
+    Live,
+    /// Whether nothing is held back.
+    Ready,
+}
+
+impl Question {
+    /// Where it is asked.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Live => "/health/live",
+            Self::Ready => "/health/ready",
+        }
+    }
+
+    /// What an answer of `status` with `text` says; none when it is not that of a logweir: what else
+    /// listens there may well say 200 to everything.
+    #[must_use]
+    pub fn read(self, status: u16, text: &str) -> Option<bool> {
+        match (self, status) {
+            (Self::Live, 200) => (text == SAYS_LIVE).then_some(true),
+            (Self::Live, 503) => (text == SAYS_STUCK).then_some(false),
+            (Self::Ready, 200) => (text == SAYS_READY).then_some(true),
+            (Self::Ready, 503) => ready::is_trouble(text).then_some(false),
+            _ => None,
+        }
+    }
+}
+
 async fn status_page(State(view): State<View>) -> Response {
     let html = page::render(&view, &Summary::of(&view));
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
@@ -130,15 +167,15 @@ async fn health(State(view): State<View>) -> Response {
 
 async fn live(State(view): State<View>) -> Response {
     if view.heartbeat.beats(view.clock.now()) {
-        return "live\n".into_response();
+        return SAYS_LIVE.into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "stuck\n").into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, SAYS_STUCK).into_response()
 }
 
 async fn ready(State(view): State<View>) -> Response {
     let not_ready = Readiness::of(&view).troubles();
     if not_ready.is_empty() {
-        return "ready\n".into_response();
+        return SAYS_READY.into_response();
     }
     let mut text = not_ready.join("\n");
     text.push('\n');
@@ -153,6 +190,26 @@ fn json(status: StatusCode, value: &impl serde::Serialize) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_of_something_else_is_none() {
+        for (question, status, text, says) in [
+            (Question::Live, 200, "live\n", Some(true)),
+            (Question::Live, 503, "stuck\n", Some(false)),
+            (Question::Ready, 200, "ready\n", Some(true)),
+            (Question::Ready, 503, "stream a: credentials\n", Some(false)),
+            (Question::Ready, 503, "dead letters: x\ndestination b: y\n", Some(false)),
+            (Question::Live, 200, "<html>welcome</html>", None),
+            (Question::Live, 200, "", None),
+            (Question::Live, 503, "upstream is down", None),
+            (Question::Live, 404, "live\n", None),
+            (Question::Ready, 200, "live\n", None),
+            (Question::Ready, 503, "<html>503</html>", None),
+            (Question::Ready, 503, "", None),
+        ] {
+            assert_eq!(question.read(status, text), says, "{question:?} {status} {text}");
+        }
+    }
 
     #[test]
     fn a_heart_that_stops_for_a_minute_is_stuck() {

@@ -17,6 +17,16 @@ use super::View;
 /// Routes or indices that are held for the same reason and named; the others are counted.
 const SCOPES_SHOWN: usize = 5;
 
+/// How what is not ready begins.
+const STREAM: &str = "stream ";
+const LETTERS: &str = "dead letters: ";
+const DESTINATION: &str = "destination ";
+
+/// Whether a text tells what is not ready, as `troubles` does.
+pub(super) fn is_trouble(text: &str) -> bool {
+    [STREAM, LETTERS, DESTINATION].iter().any(|start| text.starts_with(start))
+}
+
 /// What is asked whether it is ready.
 #[derive(Clone)]
 pub(super) struct Readiness {
@@ -36,10 +46,10 @@ impl Readiness {
         let sources = self.sources.iter().flat_map(|source| of_source(&source.status()));
         let letters = self.letters.trouble().map(|error| {
             let remedy = HoldReason::DeadLetters.remedy();
-            format!("dead letters: what would become one waits, and its shard: {error}; {remedy}")
+            format!("{LETTERS}what would become one waits, and its shard: {error}; {remedy}")
         });
         let pools = self.pools.iter().flat_map(|(name, status)| {
-            held(status).into_iter().map(move |held| format!("destination {name}: holds {held}"))
+            held(status).into_iter().map(move |held| format!("{DESTINATION}{name}: holds {held}"))
         });
         sources.chain(letters).chain(pools).collect()
     }
@@ -47,7 +57,7 @@ impl Readiness {
 
 fn of_source(source: &SourceStatus) -> Vec<String> {
     let reasons = source.not_ready.iter();
-    reasons.map(|reason| format!("stream {}: {reason}", source.stream)).collect()
+    reasons.map(|reason| format!("{STREAM}{}: {reason}", source.stream)).collect()
 }
 
 /// What a destination holds back, and why: one line for all that have the same reason.

@@ -9,12 +9,16 @@ use std::time::Duration;
 use clap::Args;
 use reqwest::StatusCode;
 
+use crate::admin::Question;
 use crate::telemetry::visible::Visible;
 
 use super::output::{say, tell};
 use super::{ConfigFile, Exit, failed, runtime};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Characters of a foreign answer by which it may be recognised.
+const SHOWN: usize = 60;
 
 /// Which daemon, and which question.
 #[derive(Clone, Debug, Args)]
@@ -34,22 +38,33 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Exit> {
         Some(address) => address.clone(),
         None => args.file.listen()?.into(),
     };
-    let question = if args.ready { "ready" } else { "live" };
-    let url = format!("http://{address}/health/{question}");
+    let question = if args.ready { Question::Ready } else { Question::Live };
+    let url = format!("http://{address}{}", question.path());
     runtime()?.block_on(async {
         let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
         let client = client.map_err(|error| failed(Exit::Unavailable, &error))?;
         let answer = client.get(&url).send().await;
         let answer = answer.map_err(|error| unanswered(&address, &error))?;
-        let (status, good) = (answer.status(), answer.status().is_success());
-        if !good && status != StatusCode::SERVICE_UNAVAILABLE {
-            tell!("error: what answers at {address} is no logweir: it says {status}");
-            return Err(Exit::Partly);
-        }
-        let text = answer.text().await.unwrap_or_default();
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| unanswered(&address, &error))?;
+        let Some(is_good) = question.read(status.as_u16(), &text) else {
+            return Err(foreign(&address, status, &text));
+        };
         text.lines().for_each(|line| say!("{}", Visible(line)));
-        Ok(if good { Exit::Clean } else { Exit::Partly })
+        Ok(if is_good { Exit::Clean } else { Exit::Partly })
     })
+}
+
+/// Another program has the port, or stands in between.
+fn foreign(address: &Address, status: StatusCode, text: &str) -> Exit {
+    let start = text.trim_start().lines().next().unwrap_or_default();
+    let start: String = start.chars().take(SHOWN).collect();
+    let said = if start.is_empty() { String::new() } else { format!(", `{}`", Visible(start)) };
+    tell!(
+        "error: what answers at {address} is no logweir but something else: it says {status}{said}; \
+         is that the daemon's `http.listen`?"
+    );
+    Exit::Partly
 }
 
 fn unanswered(address: &Address, error: &reqwest::Error) -> Exit {

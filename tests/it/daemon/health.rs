@@ -170,6 +170,25 @@ async fn health_needs_to_know_where_the_daemon_listens_and_nothing_else() {
     assert!(!said.contains("sending request"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn something_else_that_listens_there_is_no_live_logweir() {
+    let fake = FakeBulk::start().await;
+    let address = fake.url().trim_start_matches("http://").to_owned();
+    fake.put("/health/live", json!("welcome")).put("/health/ready", json!("welcome"));
+    for status in [200, 503] {
+        for options in [&[][..], &["--ready"]] {
+            let mut command = logweir();
+            command.args(["health", "--address", &address]).args(options);
+            let Output { status: exit, stdout, stderr } = command.output().unwrap();
+            let said = String::from_utf8(stderr).unwrap();
+            assert_eq!((exit.code(), &stdout[..]), (Some(1), &b""[..]), "{options:?}: {said}");
+            let tells = format!("error: what answers at {address} is no logweir");
+            assert!(said.starts_with(&tells) && said.contains(&status.to_string()), "{said}");
+        }
+        fake.refuse("/health/live", 503).refuse("/health/ready", 503);
+    }
+}
+
 /// Asks as a container check does.
 fn ask(address: impl ToString, more: &[&str]) -> (Option<i32>, String) {
     let mut command = logweir();
