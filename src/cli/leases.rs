@@ -1,17 +1,22 @@
 //! `logweir leases list | reset | accept-gap`.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::config::closest;
 use crate::event::Timestamp;
 use crate::kinesis::Start;
-use crate::lease::{Gap, Lease, LeaseTable, Position, Which};
+use crate::lease::{Gap, Lease, LeaseTable, LeaseTableError, Position, Which};
 use crate::state::{Access, State};
 
 use super::output::{say, tell};
 use super::{ConfigFile, Exit, failed};
+
+/// Shards that are named where one is asked for that is not there.
+const SHARDS_SHOWN: usize = 10;
 
 /// What to do with leases.
 #[derive(Debug, Subcommand)]
@@ -124,24 +129,40 @@ impl Shards {
     fn which(&self) -> Which {
         Which { stream: self.stream.clone(), shard: self.shard.clone() }
     }
+
+    /// The leases and the gaps that are meant.
+    ///
+    /// # Errors
+    /// Nobody knows the shard.
+    fn found(&self, table: &LeaseTable) -> Result<(Vec<Lease>, Vec<Gap>), Exit> {
+        let unavailable = |error: LeaseTableError| failed(Exit::Unavailable, &error);
+        let read = |which: &Which| {
+            let leases = table.leases_blocking(which).map_err(unavailable)?;
+            Ok((leases, table.gaps_blocking(which).map_err(unavailable)?))
+        };
+        let (leases, gaps) = read(&self.which())?;
+        match &self.shard {
+            Some(shard) if leases.is_empty() && gaps.is_empty() => {
+                let (leases, gaps) = read(&Which { shard: None, ..self.which() })?;
+                let shards = leases.iter().map(|lease| lease.shard.as_str());
+                let shards = shards.chain(gaps.iter().map(|gap| gap.shard.as_str()));
+                tell!("error: {}", unknown_shard(shard, &shards.collect()));
+                Err(Exit::Usage)
+            }
+            Some(_) | None => Ok((leases, gaps)),
+        }
+    }
 }
 
 fn list(args: &ListArgs) -> Result<Exit, Exit> {
-    let (table, which) = (args.shards.table(Access::Inspect)?, args.shards.which());
-    let leases = table.leases_blocking(&which);
-    let leases = leases.map_err(|error| failed(Exit::Unavailable, &error))?;
-    let gaps = table.gaps_blocking(&which).map_err(|error| failed(Exit::Unavailable, &error))?;
+    let table = args.shards.table(Access::Inspect)?;
+    let (leases, gaps) = args.shards.found(&table)?;
     if args.json {
         say!("{}", as_json(&leases, &gaps));
         return Ok(Exit::Clean);
     }
-    match &args.shards.shard {
-        Some(shard) if leases.is_empty() && gaps.is_empty() => {
-            tell!("error: there is no shard `{shard}`: `logweir leases list` shows all");
-            return Err(Exit::Usage);
-        }
-        _ if leases.is_empty() => say!("no shard was read yet"),
-        _ => {}
+    if leases.is_empty() {
+        say!("no shard was read yet");
     }
     leases.iter().for_each(print_lease);
     gaps.iter().for_each(print_gap);
@@ -149,6 +170,20 @@ fn list(args: &ListArgs) -> Result<Exit, Exit> {
         say!("`logweir leases accept-gap` accepts gaps");
     }
     Ok(Exit::Clean)
+}
+
+fn unknown_shard(shard: &str, known: &BTreeSet<&str>) -> String {
+    if known.is_empty() {
+        return format!("there is no shard `{shard}`: no shard was read yet");
+    }
+    let shown: Vec<_> = known.iter().take(SHARDS_SHOWN).map(|known| format!("`{known}`")).collect();
+    let more = match known.len().saturating_sub(SHARDS_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more, which `logweir leases list` shows"),
+    };
+    let best = closest(shard, known.iter().copied());
+    let hint = best.map_or_else(String::new, |best| format!("; did you mean `{best}`?"));
+    format!("there is no shard `{shard}`, only {}{more}{hint}", shown.join(", "))
 }
 
 /// The name that a person gave the stream, which its key begins with.
@@ -191,11 +226,10 @@ fn reset(args: &ResetArgs) -> Result<Exit, Exit> {
         return Err(Exit::Usage);
     }
     let access = if args.yes { Access::Exclusive } else { Access::Inspect };
-    let (table, which) = (args.shards.table(access)?, args.shards.which());
-    let leases = table.leases_blocking(&which);
-    let leases = leases.map_err(|error| failed(Exit::Unavailable, &error))?;
+    let table = args.shards.table(access)?;
+    let (leases, _) = args.shards.found(&table)?;
     if leases.is_empty() {
-        tell!("error: no shard is meant: `logweir leases list` shows all");
+        tell!("error: no checkpoint is meant: `logweir leases list` shows all");
         return Err(Exit::Usage);
     }
     for Lease { stream, shard, checkpoint, .. } in &leases {
@@ -205,7 +239,7 @@ fn reset(args: &ResetArgs) -> Result<Exit, Exit> {
         say!("nothing is moved yet; --yes does it");
         return Ok(Exit::Clean);
     }
-    let moved = table.reset_blocking(&which, to);
+    let moved = table.reset_blocking(&args.shards.which(), to);
     let moved = moved.map_err(|error| failed(Exit::Unavailable, &error))?;
     say!("moved {moved} checkpoints");
     Ok(Exit::Clean)
@@ -213,8 +247,7 @@ fn reset(args: &ResetArgs) -> Result<Exit, Exit> {
 
 fn accept(args: &AcceptArgs) -> Result<Exit, Exit> {
     let table = args.shards.table(if args.yes { Access::Edit } else { Access::Inspect })?;
-    let gaps = table.gaps_blocking(&args.shards.which());
-    let gaps = gaps.map_err(|error| failed(Exit::Unavailable, &error))?;
+    let (_, gaps) = args.shards.found(&table)?;
     if gaps.is_empty() {
         say!("no possible gaps");
         return Ok(Exit::Clean);

@@ -61,10 +61,16 @@ async fn what_cannot_be_meant_is_told() {
         &["leases", "reset", "--to", "yesterday"][..],
         &["leases", "reset", "--to", "latest", "--shard", "shardId-9"],
         &["leases", "list", "--stream", "other"],
+        &["leases", "list", "--shard", "shardId-9"],
+        &["leases", "list", "--shard", "shardId-9", "--json"],
+        &["leases", "accept-gap", "--shard", "shardId-9"],
     ] {
         let (code, said) = small.ask(words).await;
         assert_eq!(code, Some(64), "{words:?}: {said}");
-        assert!(said.contains("error: "), "{words:?}: {said}");
+        assert!(said.starts_with("error: "), "{words:?}: {said}");
+        let is_of_shard = words.contains(&"--shard");
+        let known = "no shard `shardId-9`, only `shardId-000000000000`";
+        assert!(!is_of_shard || said.contains(known), "{words:?}: {said}");
     }
     let (code, said) = small.ask(&["leases", "accept-gap"]).await;
     assert_eq!((code, said.as_str()), (Some(0), "no possible gaps\n"));
