@@ -1,5 +1,7 @@
 //! `logweir leases list | reset | accept-gap`.
 
+mod course;
+
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
@@ -14,6 +16,8 @@ use crate::state::{Access, State};
 
 use super::output::{say, tell};
 use super::{ConfigFile, Exit, failed};
+
+use self::course::{Course, Shown};
 
 /// Shards that are named where one is asked for that is not there.
 const SHARDS_SHOWN: usize = 10;
@@ -194,7 +198,7 @@ fn stream_name(key: &str) -> &str {
 fn print_lease(lease: &Lease) {
     let Lease { stream, shard, checkpoint, updated, .. } = lease;
     let stream = stream_name(stream.as_str());
-    say!("{stream} {shard}  read to {checkpoint}  since {updated}");
+    say!("{stream} {shard}  read to {}  since {updated}", Shown(checkpoint));
 }
 
 fn print_gap(gap: &Gap) {
@@ -232,8 +236,10 @@ fn reset(args: &ResetArgs) -> Result<Exit, Exit> {
         tell!("error: no checkpoint is meant: `logweir leases list` shows all");
         return Err(Exit::Usage);
     }
-    for Lease { stream, shard, checkpoint, .. } in &leases {
-        say!("{} {shard}: from {checkpoint} to {to}", stream_name(stream.as_str()));
+    for lease @ Lease { stream, shard, checkpoint, .. } in &leases {
+        let (stream, from) = (stream_name(stream.as_str()), Shown(checkpoint));
+        let course = Course::of(lease, to, Timestamp::now());
+        say!("{stream} {shard}: from {from} to {}: {course}", Shown(to));
     }
     if !args.yes {
         say!("nothing is moved yet; --yes does it");

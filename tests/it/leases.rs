@@ -29,7 +29,14 @@ async fn a_reset_shard_is_read_again_and_nothing_is_doubled() {
     let reset = ["leases", "reset", "--shard", shard, "--to", &first];
     let (code, said) = small.ask(&reset).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains(&format!("from {last} to {first}")), "{said}");
+    let back = format!("from {last} to {first}: back, events in between are read again");
+    assert!(said.contains(&back), "{said}");
+    let (code, said) = small.ask(&["leases", "reset", "--to", "2999-01-31T06:00:00Z"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("to AT_TIMESTAMP 2999-01-31T06:00:00.000Z: a time in the future"),
+        "{said}"
+    );
     assert!(small.ask(&["leases", "list"]).await.1.contains(&last), "nothing is moved yet");
     let (code, said) = small.ask(&[&reset[..], &["--yes"]].concat()).await;
     assert_eq!((code, said.contains("moved 1 checkpoints")), (Some(0), true), "{said}");
