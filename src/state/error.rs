@@ -110,7 +110,7 @@ pub enum StateError {
     },
     /// It may be looked at only by who may write to its folder.
     #[error(
-        "could not open the state file {path}: do this as the user that logweir runs as; even to look, its folder must be writable (copy the file elsewhere if its disk is read-only)"
+        "the state file {path} or its folder cannot be written to: do this as the user that logweir runs as; even to look, both must be writable (copy the file elsewhere if its disk is read-only)"
     )]
     NoAccess {
         /// The state file.
@@ -163,9 +163,26 @@ impl StateError {
                 Self::Damaged { path, detail: source.to_string() }
             }
             Some(ErrorCode::DiskFull) => Self::DiskFull { path, source },
-            Some(ErrorCode::CannotOpen) => Self::NoAccess { path, source },
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                Self::NoAccess { path, source }
+            }
             // The list belongs to SQLite.
             _ => Self::Sqlite { path, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_write_to_the_folder_is_told_what_to_do() {
+        // Cannot open; a read-only database; one whose folder is read-only.
+        for code in [14, 8, 1544] {
+            let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            let said = StateError::of(Path::new("/var/lib/logweir/state.db"), source).to_string();
+            assert!(said.contains("as the user that logweir runs as"), "{code}: {said}");
         }
     }
 }
