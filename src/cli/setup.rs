@@ -1,5 +1,8 @@
 //! `logweir setup`: index templates and lifecycle policies, by hand.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use clap::Args;
 
 use crate::app::AppError;
@@ -15,6 +18,9 @@ use crate::telemetry::chain::Chain;
 use super::output::{say, tell};
 use super::run::not_started;
 use super::{ConfigFile, Exit, runtime};
+
+/// After this long it says what it waits for.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is set up.
 #[derive(Clone, Debug, Args)]
@@ -73,7 +79,8 @@ async fn one(
     routes: &[Target],
     dry_run: bool,
 ) -> Result<bool, Exit> {
-    let engine = search.engine().await.map_err(|error| unanswered(name, &error))?;
+    let engine = patiently(name, search, search.engine()).await;
+    let engine = engine.map_err(|error| unanswered(name, &error))?;
     let plan = search.plan_for(&engine, routes);
     say!("# {name}: {engine}");
     let good = tell_problems(&plan, routes);
@@ -81,12 +88,36 @@ async fn one(
         plan.steps.iter().for_each(|step| say!("{step}\n"));
         return Ok(good);
     }
-    let outcomes = search.apply(&plan).await;
+    let outcomes = patiently(name, search, search.apply(&plan)).await;
     Ok(outcomes.iter().map(told).fold(good, |all, one| all && one))
 }
 
+/// Says what it waits for, when that takes long.
+async fn patiently<T>(
+    name: &DestinationName,
+    search: &OpenSearch,
+    asked: impl Future<Output = T>,
+) -> T {
+    let mut asked = pin!(asked);
+    tokio::select! {
+        answer = &mut asked => return answer,
+        () = tokio::time::sleep(PATIENCE) => {}
+    }
+    tell!(
+        "destination `{name}`: waits for answers of its engine, up to {} for each (`timeout`)",
+        search.config().timeout
+    );
+    asked.await
+}
+
+/// The error, and what to do where it does not say so itself.
+fn with_remedy(error: &SetupError) -> String {
+    let remedy = error.remedy().map_or_else(String::new, |remedy| format!("; {remedy}"));
+    format!("{}{remedy}", Chain(error))
+}
+
 fn unanswered(name: &DestinationName, error: &SetupError) -> Exit {
-    tell!("error: destination `{name}`: {}", Chain(error));
+    tell!("error: destination `{name}`: {}", with_remedy(error));
     match error {
         SetupError::Unreachable { .. } => Exit::Unavailable,
         SetupError::Refused { .. }
@@ -122,7 +153,7 @@ fn told(outcome: &Outcome) -> bool {
             true
         }
         Err(error) => {
-            tell!("error: {kind} {name}: {}", Chain(error));
+            tell!("error: {kind} {name}: {}", with_remedy(error));
             false
         }
     }

@@ -66,4 +66,29 @@ async fn what_goes_wrong_is_told_by_text_and_exit_code() {
     let (code, said) = setup(&nobody, &[]).await;
     assert_eq!(code, Some(69), "{said}");
     assert!(said.contains("could not reach the engine"), "{said}");
+    assert!(said.contains("; check the URL, the network"), "{said}");
+    for (path, status, remedy) in [
+        ("/", 401, "; check the destination's credentials: user and password, or API key\n"),
+        ("/", 404, "; check the URL: what answers there is not a search engine\n"),
+        ("/_index_template/logweir-cwl", 403, "; run `logweir setup` with rights to put index"),
+    ] {
+        fake.refuse_nothing().refuse(path, status);
+        let (code, said) = setup(&write_config(folder.path(), fake.url()), &[]).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(remedy), "{path} {status}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_is_waited_for_aloud() {
+    let folder = tempfile::tempdir().unwrap();
+    // Takes connections and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = write_config(folder.path(), &format!("http://{}", silent.local_addr().unwrap()));
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("keep = ", "timeout = \"5s\"\nkeep = ")).unwrap();
+    let (code, said) = setup(&config, &[]).await;
+    assert_eq!(code, Some(69), "{said}");
+    let waits = "destination `search`: waits for answers of its engine, up to 5s for each";
+    assert!(said.starts_with(waits), "{said}");
 }

@@ -72,7 +72,23 @@ pub enum SetupError {
 
 impl SetupError {
     fn problem(&self, routes: Vec<RouteId>) -> Problem {
-        let reason = match self {
+        Problem { routes, error: Chain(self).to_string(), reason: self.reason() }
+    }
+
+    /// What to do about it, where its text does not say so. For who sets up by hand.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        match (self, self.reason()) {
+            (Self::Refused { status: 403, .. }, reason) => Some(reason.remedy()),
+            // It would be: do what was just done.
+            (_, HoldReason::TemplateMissing) => None,
+            (_, reason) => Some(reason.remedy()),
+        }
+    }
+
+    fn reason(&self) -> HoldReason {
+        match self {
+            Self::Unreachable { source: CallError::Unsigned(_), .. } => HoldReason::Credentials,
             Self::Unreachable { .. } => HoldReason::Unreachable,
             Self::Refused { status: 401, .. } => HoldReason::Unauthorized,
             Self::Refused { status: 403, path, .. } if path == "/" => HoldReason::Forbidden,
@@ -82,8 +98,7 @@ impl SetupError {
             Self::Refused { .. } | Self::Foreign { .. } | Self::NoLifecycle => {
                 HoldReason::TemplateMissing
             }
-        };
-        Problem { routes, error: Chain(self).to_string(), reason }
+        }
     }
 }
 
