@@ -15,6 +15,7 @@ use crate::demo::session::{Demo, DemoOptions, Report, config_text};
 use crate::shutdown::Shutdown;
 use crate::telemetry::log::LogLevel;
 
+use super::health::Address;
 use super::output::{say, say_part, tell};
 use super::signals::StopSignals;
 use super::{Exit, failed, runtime};
@@ -86,7 +87,9 @@ async fn session(args: &DemoArgs, folder: &Path) -> Result<Report, Exit> {
         written.map_err(|error| failed(Exit::Unavailable, &error))?;
     }
     if !args.json {
-        say!("status page http://{address}/ · metrics http://{address}/metrics");
+        // As this machine reaches it: nobody can go to 0.0.0.0.
+        let shown = Address::from(address);
+        say!("status page http://{shown}/ · metrics http://{shown}/metrics");
     }
     let feed = demo.stopper();
     let progress = Progress::new(!args.json);

@@ -86,11 +86,11 @@ fn unanswered(address: &Address, error: &reqwest::Error) -> Exit {
 
 /// Host and port as they stand in a URL; a name is looked up when it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Address(String);
+pub(super) struct Address(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write a host and its port, such as localhost:9598 or 127.0.0.1:9598")]
-struct AddressError;
+pub(super) struct AddressError;
 
 impl From<SocketAddr> for Address {
     fn from(mut address: SocketAddr) -> Self {

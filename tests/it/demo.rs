@@ -167,3 +167,10 @@ impl Drop for Killed {
         _ = self.0.wait();
     }
 }
+
+#[test]
+fn a_demo_that_listens_everywhere_shows_where_a_browser_can_go() {
+    let (said, _) = said_and_exit(demo(&["--listen", "0.0.0.0:0"]));
+    assert!(said.starts_with("status page http://127.0.0.1:"), "{said}");
+    assert!(!said.contains("0.0.0.0"), "{said}");
+}
