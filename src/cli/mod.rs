@@ -147,11 +147,15 @@ fn wrong(problem: &Problem) -> Exit {
 pub fn main() -> Exit {
     let command_line = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
-        Err(error) => {
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Clean };
+        Err(error) if error.use_stderr() => {
             // Nothing can be done about a closed terminal.
             _ = error.print();
-            return exit;
+            return Exit::Usage;
+        }
+        // What was asked for, help or the version.
+        Err(asked) => {
+            output::write(format_args!("{}", asked.render()));
+            return output::finish(Exit::Clean);
         }
     };
     let exit = match command_line.command {

@@ -20,11 +20,18 @@ fn a_reader_that_has_gone_is_no_failure() {
 
 #[test]
 fn output_without_room_is_a_failure_that_is_told() {
-    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = validate().stdout(full).stderr(Stdio::piped()).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("error: could not write the output: "), "{said}");
+    let of = |word| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
+        command.arg(word);
+        command
+    };
+    for mut command in [validate(), of("--help"), of("--version")] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(said.starts_with("error: could not write the output: "), "{said}");
+    }
 }
 
 /// As when a supervisor that read it has gone, or the disk of its log is full.
