@@ -14,7 +14,7 @@ use crate::state::{self, Access, State, StateError};
 use crate::telemetry::visible::{Visible, VisibleJson};
 use crate::units::Period;
 
-use super::output::{say, tell};
+use super::output::{counted, say, tell};
 use super::{ConfigFile, Exit, failed, output};
 
 /// What to do with dead letters.
@@ -212,13 +212,13 @@ fn drop_letters(args: &DropArgs) -> Result<Exit, Exit> {
     if !args.yes {
         let count = store.count_blocking(&filter);
         let count = count.map_err(|error| failed(Exit::Unavailable, &error))?;
-        say!("would drop {count} dead letters; --yes does it");
+        say!("would drop {}; --yes does it", counted(count, "dead letter"));
         return Ok(Exit::Clean);
     }
     let dropped = store.drop_blocking(&filter);
     let dropped = dropped.and_then(|dropped| store.shrink_blocking().map(|()| dropped));
     let dropped = dropped.map_err(|error| failed(Exit::Unavailable, &error))?;
-    say!("dropped {dropped} dead letters");
+    say!("dropped {}", counted(dropped, "dead letter"));
     Ok(Exit::Clean)
 }
 

@@ -14,7 +14,7 @@ use crate::kinesis::Start;
 use crate::lease::{Gap, Lease, LeaseTable, LeaseTableError, Position, Which};
 use crate::state::{Access, State};
 
-use super::output::{say, tell};
+use super::output::{counted, say, tell};
 use super::{ConfigFile, Exit, failed};
 
 use self::course::{Course, Shown};
@@ -247,7 +247,7 @@ fn reset(args: &ResetArgs) -> Result<Exit, Exit> {
     }
     let moved = table.reset_blocking(&args.shards.which(), to);
     let moved = moved.map_err(|error| failed(Exit::Unavailable, &error))?;
-    say!("moved {moved} checkpoints");
+    say!("moved {}", counted(moved, "checkpoint"));
     Ok(Exit::Clean)
 }
 
@@ -264,6 +264,6 @@ fn accept(args: &AcceptArgs) -> Result<Exit, Exit> {
         return Ok(Exit::Clean);
     }
     table.accept_blocking(&gaps).map_err(|error| failed(Exit::Unavailable, &error))?;
-    say!("accepted {} gaps", gaps.len());
+    say!("accepted {}", counted(gaps.len(), "gap"));
     Ok(Exit::Clean)
 }

@@ -4,7 +4,7 @@
 //! command's own work must not stop half way because of it. Nor because stderr is closed or full:
 //! then nothing can be told at all, and the exit code alone says how it went.
 
-use std::fmt::Arguments;
+use std::fmt::{Arguments, Display};
 use std::io::{ErrorKind, Write as _};
 use std::sync::OnceLock;
 
@@ -38,6 +38,12 @@ macro_rules! tell {
 }
 
 pub(super) use {say, say_part, tell, tell_part};
+
+/// A number with its noun, of one or of several.
+pub(super) fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
+    let ending = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {one}{ending}")
+}
 
 /// Prints, unless that has failed before.
 pub(super) fn write(text: Arguments<'_>) {

@@ -20,7 +20,7 @@ use self::ask::Asking;
 use self::progress::Progress;
 use super::dead_letter::Which;
 use super::dead_letter::names::unknown;
-use super::output::{say, say_part, tell};
+use super::output::{counted, say, say_part, tell};
 use super::run::not_started;
 use super::signals::StopSignals;
 use super::{ConfigFile, Exit, failed, runtime};
@@ -133,8 +133,8 @@ fn as_text(report: &Report) -> String {
     if report.letters == 0 {
         return "no dead letters to send\n".to_owned();
     }
-    let mut text =
-        format!("sent and removed {} of {} dead letters\n", report.removed, report.letters);
+    let letters = counted(report.letters, "dead letter");
+    let mut text = format!("sent and removed {} of {letters}\n", report.removed);
     for (name, counts) in &report.sent {
         let counts = counts.iter().map(|(result, events)| format!("{events} {result}"));
         text.push_str(&format!("  {name}: {}\n", counts.collect::<Vec<_>>().join(", ")));

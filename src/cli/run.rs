@@ -13,7 +13,7 @@ use crate::state;
 use crate::telemetry::chain::Chain;
 use crate::telemetry::log::LogLevel;
 
-use super::output::{say, tell};
+use super::output::{counted, say, tell};
 use super::signals::StopSignals;
 use super::{ConfigFile, Exit, failed, panic, runtime, systemd};
 
@@ -39,10 +39,11 @@ pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
         Err(error) => say!("warning: {}", Chain(&error)),
         Ok(()) => {}
     }
-    let (streams, routes) = (config.streams.len(), config.routes.len());
-    let destinations = config.destinations.len();
+    let streams = counted(config.streams.len(), "stream");
+    let routes = counted(config.routes.len(), "route");
+    let destinations = counted(config.destinations.len(), "destination");
     let name = file.config.display();
-    say!("{name}: valid: {streams} streams, {routes} routes, {destinations} destinations");
+    say!("{name}: valid: {streams}, {routes}, {destinations}");
     Ok(Exit::Clean)
 }
 

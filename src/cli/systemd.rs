@@ -12,6 +12,8 @@ use tracing::warn;
 
 use crate::admin::{ShardSummary, Summary, View};
 
+use super::output::counted;
+
 /// How often `systemctl status` is told something new.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 
@@ -76,9 +78,9 @@ fn line(summary: &Summary) -> String {
             let shards: Vec<&ShardSummary> = summary.streams.values().flatten().collect();
             let lag = shards.iter().filter_map(|shard| shard.lag_seconds).fold(0.0, f64::max);
             let in_flight: u64 = summary.destinations.values().map(|to| to.in_flight).sum();
-            let shards = shards.len();
+            let shards = counted(shards.len(), "shard");
             format!(
-                "{state} {shards} shards, {lag:.0} s behind; {events_read} events read, {in_flight} in flight"
+                "{state} {shards}, {lag:.0} s behind; {events_read} events read, {in_flight} in flight"
             )
         }
         [one] => format!("{state}, not ready: {one}"),

@@ -39,7 +39,7 @@ async fn a_reset_shard_is_read_again_and_nothing_is_doubled() {
     );
     assert!(small.ask(&["leases", "list"]).await.1.contains(&last), "nothing is moved yet");
     let (code, said) = small.ask(&[&reset[..], &["--yes"]].concat()).await;
-    assert_eq!((code, said.contains("moved 1 checkpoints")), (Some(0), true), "{said}");
+    assert_eq!((code, said.contains("moved 1 checkpoint\n")), (Some(0), true), "{said}");
 
     let requests = small.fake.requests().len();
     let daemon = small.daemon();

@@ -11,6 +11,12 @@ fn validate() -> Command {
 }
 
 #[test]
+fn one_is_not_said_as_several() {
+    let said = String::from_utf8(validate().output().unwrap().stdout).unwrap();
+    assert!(said.ends_with(": valid: 1 stream, 3 routes, 1 destination\n"), "{said}");
+}
+
+#[test]
 fn a_reader_that_has_gone_is_no_failure() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
