@@ -157,6 +157,7 @@ mod tests {
             ("parse = {}", "names no parser"),
             ("parse.json = { lifted = [] }", "unknown field `lifted`, expected `lift` or"),
             ("parse.json = { lift = ['@id'] }", "`@id` cannot be lifted"),
+            ("parse.json = { lift = ['level', ''] }", "a path to lift is empty"),
             ("parse.vpc_flow = 'version src-addr'", "did you mean `srcaddr`?"),
             ("parse.vpc_flow = ''", "format is empty"),
             ("parse = { json = {}, vpc_flow = 'version' }", "has one parser"),

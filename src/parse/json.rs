@@ -25,6 +25,9 @@ struct Lift(String);
 /// Why a path cannot be lifted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LiftError {
+    /// Nothing at all.
+    #[error("a path to lift is empty: write the field's name, such as \"level\", or leave it out")]
+    Empty,
     /// A part of the path is missing, or an engine refuses the name.
     #[error("`{0}` cannot be lifted: it is not the path of a field")]
     NotAPath(String),
@@ -45,6 +48,9 @@ impl JsonOptions {
     pub fn new(lift: &[String], own_fields: bool) -> Result<Self, LiftError> {
         let mut lifts: Vec<Lift> = Vec::new();
         for path in lift {
+            if path.is_empty() {
+                return Err(LiftError::Empty);
+            }
             let parent = path.split('.').next().unwrap_or_default();
             if !is_path(path) || path.starts_with('_') {
                 return Err(LiftError::NotAPath(path.clone()));
@@ -338,7 +344,8 @@ mod tests {
         for path in ["@id", "@aws.x", "@timestamp", "message", "log", "log.x", "log_text"] {
             assert_eq!(lift(&[path]), Err(LiftError::Taken(path.to_owned())));
         }
-        for path in ["", ".", "a.", ".a", "a..b", " ", "_id"] {
+        assert_eq!(lift(&["a", ""]), Err(LiftError::Empty));
+        for path in [".", "a.", ".a", "a..b", " ", "_id"] {
             assert_eq!(lift(&[path]), Err(LiftError::NotAPath(path.to_owned())));
         }
     }
