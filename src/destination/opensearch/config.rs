@@ -12,6 +12,7 @@ use url::{Host, Url};
 use crate::units::{ByteSize, Period};
 
 use super::auth::config::AuthConfig;
+use super::refresh::RefreshInterval;
 
 /// An OpenSearch or Elasticsearch cluster that events are sent to.
 #[derive(Clone, Debug, Deserialize)]
@@ -135,7 +136,7 @@ pub struct IndexSettings {
     /// Copies of each primary shard.
     pub replicas: Option<u32>,
     /// How soon a new document can be found.
-    pub refresh_interval: Option<Period>,
+    pub refresh_interval: Option<RefreshInterval>,
     /// Indices older than this are deleted, by the engine; an hour or more.
     pub keep: Option<Period>,
 }
@@ -343,7 +344,7 @@ struct Table {
     templates: Templates,
     shards: Option<NonZeroU32>,
     replicas: Option<u32>,
-    refresh_interval: Option<Period>,
+    refresh_interval: Option<RefreshInterval>,
     #[serde(default, deserialize_with = "keep")]
     keep: Option<Period>,
     #[serde(default)]

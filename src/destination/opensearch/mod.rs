@@ -20,6 +20,7 @@ pub mod engine;
 pub mod gzip;
 pub mod nodes;
 pub mod plan;
+pub mod refresh;
 pub mod request;
 pub mod response;
 pub mod setup;

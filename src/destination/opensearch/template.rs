@@ -193,7 +193,7 @@ fn insert(properties: &mut Map<String, Value>, name: &str, mapping: Value) {
 }
 
 fn index_settings(settings: &IndexSettings, policy: Option<&str>) -> Map<String, Value> {
-    let refresh = settings.refresh_interval.map(|period| period.to_string());
+    let refresh = settings.refresh_interval.map(|interval| interval.to_string());
     let lifecycle = policy.map(|name| json!({"name": name}));
     [
         ("number_of_shards", settings.shards.map(Value::from)),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::destination::opensearch::refresh::RefreshInterval;
 use crate::event::RouteName;
 use crate::parse::{Field, FieldType, JsonOptions, Parser, Schema};
 
@@ -46,7 +47,7 @@ fn keep() -> IndexSettings {
     IndexSettings {
         shards: Some(2),
         replicas: Some(1),
-        refresh_interval: Some(Period(day / 2880)),
+        refresh_interval: Some(RefreshInterval::Every(Period(day / 2880))),
         keep: Some(Period(day * 30)),
     }
 }
