@@ -5,7 +5,7 @@ use tracing::{error, info, warn};
 
 use crate::app::{App, AppError, Outcome};
 use crate::clock::Clock;
-use crate::config::{Config, DestinationConfig, LogFormat, place};
+use crate::config::{Config, DestinationConfig, LOG_LEVEL, LogFormat, place};
 use crate::destination::opensearch::OpenSearch;
 use crate::event::DestinationName;
 use crate::shutdown::Shutdown;
@@ -94,6 +94,15 @@ pub(super) fn not_started(file: &ConfigFile, error: &AppError) -> Exit {
     exit
 }
 
+/// Whoever changes the file should know when it does not count.
+fn told_level(level: &str) {
+    if std::env::var(LOG_LEVEL).is_ok() {
+        warn!(level, "the log level stays that of {LOG_LEVEL}, whatever the file says");
+    } else {
+        info!(level, "the log level was read again");
+    }
+}
+
 /// On SIGHUP, reads `log.level` again; nothing else changes while the daemon runs.
 async fn reload_level(file: &ConfigFile, level: &LogLevel) {
     let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
@@ -102,7 +111,7 @@ async fn reload_level(file: &ConfigFile, level: &LogLevel) {
     while hang_up.recv().await.is_some() {
         systemd::reloading(|| match Config::load(&file.config, |name| std::env::var(name).ok()) {
             Ok(config) => match level.set(&config.log.level) {
-                Ok(()) => info!(level = config.log.level, "the log level was read again"),
+                Ok(()) => told_level(&config.log.level),
                 Err(error) => error!(error = %Chain(&error), "the log level stays as it was"),
             },
             Err(problem) => error!(%problem, "the log level stays as it was"),

@@ -13,10 +13,13 @@ use super::{File, HttpConfig, LogConfig, MemoryConfig, ShutdownConfig};
 /// How all that is set by a variable begins.
 const PREFIX: &str = "LOGWEIR_";
 
+/// Has `log.level`, whatever the file says.
+pub const LOG_LEVEL: &str = "LOGWEIR_LOG_LEVEL";
+
 /// Settings that a variable may override; `LOGWEIR_LOG_LEVEL` is `log.level`.
 const SETTINGS: [(&str, &str); 6] = [
     ("LOGWEIR_HTTP_LISTEN", "http.listen"),
-    ("LOGWEIR_LOG_LEVEL", "log.level"),
+    (LOG_LEVEL, "log.level"),
     ("LOGWEIR_LOG_FORMAT", "log.format"),
     ("LOGWEIR_MEMORY_FETCH", "memory.fetch"),
     ("LOGWEIR_MEMORY_BODY", "memory.body"),

@@ -34,7 +34,7 @@ use crate::units::{ByteSize, Period};
 
 use self::route::RouteConfig;
 
-pub use self::environment::{quoted, unread};
+pub use self::environment::{LOG_LEVEL, quoted, unread};
 pub use self::place::place;
 pub use self::problem::Problem;
 pub(crate) use self::problem::closest;

@@ -102,6 +102,20 @@ async fn sighup_reads_the_log_level_again_and_nothing_else() {
     daemon.stop("-TERM", Some(0)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_says_when_a_variable_has_the_level() {
+    let mut rig = Rig::start(10).await;
+    rig.variables.push(("LOGWEIR_LOG_LEVEL", "info".to_owned()));
+    let daemon = rig.daemon().await;
+    rig.wait_for(1).await;
+    daemon.signal("-HUP");
+    let said = daemon.log.line("the log level ").await;
+    let wins = "WARN logweir::cli::run: the log level stays that of LOGWEIR_LOG_LEVEL";
+    assert!(said.contains(wins) && said.contains("level=\"info\""), "{said}");
+    daemon.settled().await;
+    daemon.stop("-TERM", Some(0)).await;
+}
+
 fn bulk_requests(fake: &FakeBulk) -> usize {
     fake.requests().iter().filter(|request| request.uri.path() == "/_bulk").count()
 }
