@@ -2,14 +2,17 @@
 
 use std::fmt::Write as _;
 
+use crate::event::DestinationId;
+use crate::telemetry::ledger::Accounts;
+
 use super::{Summary, View};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;\
 padding:0 1rem;color:#1c2733;background:#fff}h1{font-size:1.4rem}h2{font-size:1.05rem;\
 margin-top:2rem}table{border-collapse:collapse;width:100%}th,td{text-align:right;padding:.3rem \
-.7rem;border-bottom:1px solid #dde3ea}th:first-child,td:first-child{text-align:left}th{color:\
-#5b6b7b;font-weight:600}.ok{color:#16794a}.bad{color:#b3261e}.note{color:#5b6b7b}\
-ul{padding-left:1.2rem}@media(prefers-color-scheme:dark){body{color:#dbe4ec;background:#12181f}\
+.7rem;border-bottom:1px solid #dde3ea}th:first-child,td:first-child{text-align:left}a{color:\
+#0b57a4}th{color:#5b6b7b;font-weight:600}.ok{color:#16794a}.bad{color:#b3261e}.note{color:#5b6b7b}\
+ul{padding-left:1.2rem}@media(prefers-color-scheme:dark){body{color:#dbe4ec;background:#12181f}a{color:#7cb7ff}\
 th,td{border-color:#2b3641}th,.note{color:#93a4b5}.ok{color:#5fd39a}.bad{color:#ff8a80}}";
 
 pub(super) fn render(view: &View, summary: &Summary) -> String {
@@ -32,7 +35,8 @@ fn write_page(out: &mut String, view: &View, summary: &Summary) -> std::fmt::Res
     fates(out, summary)?;
     routes(out, summary)?;
     shards(out, summary)?;
-    identity(out, view)?;
+    let names: Vec<_> = view.pools.iter().map(|(name, _)| name.as_str()).collect();
+    identity(out, &view.ledger.snapshot(), &names)?;
     out.write_str("</html>\n")
 }
 
@@ -102,17 +106,34 @@ fn shards(out: &mut String, summary: &Summary) -> std::fmt::Result {
     Ok(())
 }
 
-fn identity(out: &mut String, view: &View) -> std::fmt::Result {
-    let accounts = view.ledger.snapshot();
+/// Every event that was read, once: README, Guarantees.
+fn identity(out: &mut String, accounts: &Accounts, names: &[&str]) -> std::fmt::Result {
     let read = accounts.events_read;
     let filtered: u64 = accounts.filtered.values().sum();
     let matched: u64 = accounts.matched.values().sum();
-    let (class, sign) = if read == filtered + matched { ("ok", "=") } else { ("bad", "≠") };
+    let (class, sign) = equal(read, filtered + matched);
     write!(
         out,
         "<h2>Conservation</h2><p class=\"{class}\">{read} events read {sign} {filtered} filtered \
          + {matched} matched</p>"
-    )
+    )?;
+    for (id, name) in (0..u16::MAX).map(DestinationId).zip(names) {
+        let routed = accounts.routed.get(&id).copied().unwrap_or(0);
+        let (delivered, dead) = (accounts.delivered_to(id), accounts.dead_lettered_at(id));
+        let (abandoned, in_flight) = (accounts.abandoned_at(id), accounts.in_flight(id));
+        let (class, sign) = equal(routed, delivered + dead + abandoned + in_flight);
+        write!(
+            out,
+            "<p class=\"{class}\">{}: {routed} routed {sign} {delivered} delivered + {dead} dead \
+             letters + {abandoned} abandoned + {in_flight} in flight</p>",
+            Escaped(name)
+        )?;
+    }
+    Ok(())
+}
+
+fn equal(one: u64, other: u64) -> (&'static str, &'static str) {
+    if one == other { ("ok", "=") } else { ("bad", "≠") }
 }
 
 /// Text made safe for HTML.
@@ -130,5 +151,70 @@ impl std::fmt::Display for Escaped<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::RouteId;
+    use crate::fate::{AbandonReason, Delivery, RefusalReason};
+
+    /// The relative luminance of a colour (WCAG 2.2), `fff` or `12181f`.
+    fn luminance(colour: &str) -> f64 {
+        let long: String = if colour.len() == 3 {
+            colour.chars().flat_map(|c| [c, c]).collect()
+        } else {
+            colour.to_owned()
+        };
+        let [_, red, green, blue] = u32::from_str_radix(&long, 16).unwrap().to_be_bytes();
+        let part = |value: u8| {
+            let value = f64::from(value) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * part(red) + 0.7152 * part(green) + 0.0722 * part(blue)
+    }
+
+    fn colours<'a>(style: &'a str, start: &str) -> Vec<&'a str> {
+        let after = style.split(start).skip(1);
+        after.map(|rest| rest.split([';', '}']).next().unwrap()).collect()
+    }
+
+    #[test]
+    fn all_text_can_be_read_by_day_and_by_night() {
+        let (day, night) = STYLE.split_once("@media").unwrap();
+        for style in [day, night] {
+            assert!(style.contains("a{color:#"), "links have a colour: {style}");
+            let ground = luminance(colours(style, "background:#")[0]);
+            let texts = style.replace("border-color", "border");
+            for colour in colours(&texts, "color:#") {
+                let text = luminance(colour);
+                let contrast = (text.max(ground) + 0.05) / (text.min(ground) + 0.05);
+                assert!(contrast >= 4.5, "#{colour}: {contrast:.1}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_whole_identity_is_shown_and_marked_where_it_is_broken() {
+        let (route, to) = (RouteId(0), DestinationId(0));
+        let mut accounts = Accounts { events_read: 10, ..Accounts::default() };
+        accounts.matched.insert(route, 10);
+        accounts.routed.insert(to, 10);
+        accounts.delivered.insert((to, Delivery::Created), 4);
+        accounts.dead_lettered.insert((to, RefusalReason::Mapping), 3);
+        accounts.abandoned.insert((to, AbandonReason::Shutdown), 2);
+        let mut out = String::new();
+        identity(&mut out, &accounts, &["a<b"]).unwrap();
+        for says in [
+            "10 events read = 0 filtered + 10 matched",
+            "a&lt;b: 10 routed = 4 delivered + 3 dead letters + 2 abandoned + 1 in flight",
+        ] {
+            assert!(out.contains(says), "{out}");
+        }
+        accounts.delivered.insert((to, Delivery::Created), 6);
+        let mut out = String::new();
+        identity(&mut out, &accounts, &["a"]).unwrap();
+        assert!(out.contains("<p class=\"bad\">a: 10 routed ≠ 6 delivered"), "{out}");
     }
 }
