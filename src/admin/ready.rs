@@ -80,7 +80,8 @@ pub(super) fn held(status: &PoolStatus) -> Vec<String> {
     }
     let line = |(held, scopes): (HeldView, Vec<String>)| {
         let HeldView { reason, events, error, remedy, .. } = held;
-        format!("{}: {reason}, {events} events wait: {error}; {remedy}", listed(&scopes))
+        let wait = if events == 1 { "event waits" } else { "events wait" };
+        format!("{}: {reason}, {events} {wait}: {error}; {remedy}", listed(&scopes))
     };
     lines.into_iter().map(line).collect()
 }

@@ -48,6 +48,7 @@ async fn what_an_engine_quotes_forges_no_line_and_no_colour() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     };
     assert!(!acts(&ready) && ready.contains(SHOWN), "{ready:?}");
+    assert!(ready.contains("write_block, 1 event waits: "), "{ready:?}");
     let listed = loop {
         let (code, said) = small.ask(&["dead-letter", "list"]).await;
         assert_eq!(code, Some(0), "{said}");
