@@ -19,7 +19,7 @@ use super::problem::Locator;
 use super::reach::idle_last;
 use super::route::{Known, routes};
 use super::{Config, DestinationConfig, File, HttpConfig, Problem, ShutdownConfig};
-use super::{files, indices};
+use super::{files, indices, names};
 
 /// A page of 10 MiB takes some 24 MiB while it is parsed, and may take half of what replays of dead
 /// letters leave of the budget.
@@ -46,6 +46,11 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
         return Err(at.whole(text));
     };
     let written = file.destination.iter().map(|(name, config)| (name.as_str(), config));
+    for (name, config) in written.clone() {
+        if let Some(text) = names::wrong("destination", name) {
+            return Err(at.problem(config.span().start, text));
+        }
+    }
     files::check(&state.sqlite.path, written, at)?;
     let destinations: Vec<(DestinationName, DestinationConfig)> = file
         .destination
@@ -95,10 +100,13 @@ fn streams(
     let mut streams: Vec<(StreamName, StreamConfig)> = Vec::new();
     for (name, stream) in written {
         let start = stream.span().start;
-        if let Some(conflict) = stream.get_ref().conflict() {
-            return Err(at.problem(start, format!("stream `{name}`: {conflict}")));
+        if let Some(text) = names::wrong("stream", &name) {
+            return Err(at.problem(start, text));
         }
         let name = StreamName::new(&name);
+        if let Some(conflict) = stream.get_ref().conflict(&name) {
+            return Err(at.problem(start, format!("stream `{name}`: {conflict}")));
+        }
         let is_same = |(own, config): &&(StreamName, StreamConfig)| {
             config.is_same_stream(own, (&name, stream.get_ref()))
         };

@@ -9,6 +9,7 @@ mod environment;
 mod files;
 mod indices;
 mod lists;
+mod names;
 mod place;
 mod problem;
 mod reach;

@@ -13,6 +13,7 @@ use crate::parse::{Kind, Parser};
 use crate::route::{Conditions, IndexTemplate, Patterns, Route, RouteTable, Way};
 
 use super::Problem;
+use super::names;
 use super::problem::{Locator, closest};
 use super::reach::unreachable;
 
@@ -164,6 +165,9 @@ pub(super) fn routes(
         let start = config.span().start;
         let config = config.into_inner();
         let name = config.name.get_ref().clone();
+        if let Some(text) = names::wrong("route", &name) {
+            return Err(at.value(config.name.span().start, &text));
+        }
         if !seen.insert(name.clone()) {
             let text = format!("a second route is called `{name}`: give it a name of its own");
             return Err(at.problem(config.name.span().start, text));

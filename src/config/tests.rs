@@ -82,6 +82,30 @@ fn each_mistake_is_named_with_its_line_and_remedy() {
 }
 
 #[test]
+fn a_name_that_is_empty_or_has_spaces_is_refused_where_it_stands() {
+    let spoilt = |table: &str, name: &str| {
+        let header = format!("[{table}.");
+        let (before, after) = GOOD.split_once(&header).unwrap();
+        let (_, rest) = after.split_at(after.find(['.', ']']).unwrap());
+        let text = format!("{before}{header}\"{name}\"{rest}");
+        Config::parse("logweir.toml", &text, environment).unwrap_err().to_string()
+    };
+    for (name, says) in [("", "is empty"), ("a b", "not have ' '"), ("a\\u0000", "not have '\\0'")]
+    {
+        for (text, expected) in [
+            (spoilt("stream", name), "2:1: the name of "),
+            (spoilt("destination", name), "8:14: the name of "),
+            (error("\"rest\"", &format!("\"{name}\"")), "20:8: `name`: the name of "),
+        ] {
+            assert!(text.starts_with(&format!("logweir.toml:{expected}")), "{text}");
+            assert!(text.contains(says), "{text}");
+        }
+    }
+    let text = error("[stream.central]", "[stream.\"größe\"]");
+    assert!(text.starts_with("logweir.toml:2:1: stream `größe`: "), "{text}");
+}
+
+#[test]
 fn a_mistake_in_a_list_is_named_with_its_key_on_whichever_line_it_stands() {
     let name = "name = \"rest\"";
     for (list, expected) in [

@@ -17,6 +17,7 @@ pub struct StreamConfig {
     /// The AWS region; without it that of `stream_arn`, else that of the profile or environment.
     pub region: Option<String>,
     /// The stream's name on AWS; the name of the table when it is the same.
+    #[serde(deserialize_with = "stream_name")]
     pub stream_name: Option<String>,
     /// The stream's ARN: for a stream of another account. Requests then go to the account's own
     /// host names, as AWS routes requests that carry an ARN.
@@ -48,6 +49,20 @@ fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D
         ));
     }
     Ok(Some(url))
+}
+
+fn stream_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = String::deserialize(deserializer)?;
+    if is_stream_name(&value) {
+        return Ok(Some(value));
+    }
+    Err(de::Error::custom(ValueError { value, expected: STREAM_NAME }))
+}
+
+/// `StreamName` in the API reference of Kinesis.
+fn is_stream_name(text: &str) -> bool {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    (1..=128).contains(&text.len()) && text.chars().all(is_legal)
 }
 
 impl StreamConfig {
@@ -84,10 +99,15 @@ impl StreamConfig {
             && self.endpoint == other.endpoint
     }
 
-    /// What is wrong with these settings together, for a person.
+    /// What is wrong with these settings together, and with the name of their table, for a person.
     #[must_use]
-    pub fn conflict(&self) -> Option<String> {
-        let arn = self.stream_arn.as_ref()?;
+    pub fn conflict(&self, name: &StreamName) -> Option<String> {
+        let Some(arn) = &self.stream_arn else {
+            let is_legal = self.stream_name.is_some() || is_stream_name(name.as_str());
+            return (!is_legal).then(|| {
+                format!("this is not {STREAM_NAME}: give what it is called there as `stream_name`")
+            });
+        };
         let other = |ours: &Option<String>, its: Option<&str>| {
             ours.as_deref().filter(|ours| Some(*ours) != its).map(str::to_owned)
         };
@@ -149,6 +169,8 @@ pub struct ValueError {
 
 const START: &str =
     "a start: write \"trim_horizon\", \"latest\" or a time such as \"2026-01-31T06:00:00Z\"";
+const STREAM_NAME: &str =
+    "the name of a stream at AWS, which has 1 to 128 letters, digits, `_`, `.` and `-`";
 const STREAM_ARN: &str =
     "the ARN of a stream, such as \"arn:aws:kinesis:eu-west-1:123456789012:stream/central-logs\"";
 
@@ -194,8 +216,8 @@ impl FromStr for StreamArn {
         let [arn, _partition, service, region, account, resource] = [(); 6].map(|()| part());
         let name = resource.strip_prefix("stream/").unwrap_or_default();
         let is_one = (arn, service) == ("arn", "kinesis")
-            && ![region, account, name].contains(&"")
-            && !name.contains([':', '/']);
+            && ![region, account].contains(&"")
+            && is_stream_name(name);
         let error = || ValueError { value: text.to_owned(), expected: STREAM_ARN };
         is_one.then(|| Self(text.to_owned())).ok_or_else(error)
     }
@@ -252,6 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_no_stream_has_at_aws_is_refused() {
+        let long = "a".repeat(129);
+        for wrong in ["", "a b", "a/b", "größe", &long] {
+            let error = read(&format!("stream_name = '{wrong}'")).unwrap_err();
+            assert!(error.contains("letters, digits") && error.contains("line 1"), "{error}");
+            let conflict = read("").unwrap().conflict(&StreamName::new(wrong)).unwrap();
+            assert!(conflict.contains("as `stream_name`"), "{conflict}");
+        }
+        let named = read("stream_name = 'Central_logs.2-a'").unwrap();
+        assert_eq!(named.conflict(&StreamName::new("größe")), None);
+        assert_eq!(read("").unwrap().conflict(&StreamName::new(&"a".repeat(128))), None);
+    }
+
+    #[test]
     fn an_unknown_way_of_reading_is_told_the_known_ones() {
         let error = read("read = 'fan_out'").unwrap_err();
         assert!(error.contains("fan_out") && error.contains("`poll`"), "{error}");
@@ -273,15 +309,21 @@ mod tests {
 
     #[test]
     fn an_arn_gives_name_and_region_and_must_agree_with_them() {
+        let name = StreamName::new("größe");
         let arn = "stream_arn = 'arn:aws:kinesis:eu-west-1:123456789012:stream/central'";
         let config = read(arn).unwrap();
         assert_eq!(config.region(), Some("eu-west-1"));
-        assert_eq!(config.conflict(), None);
+        assert_eq!(config.conflict(&name), None);
         let other = read(&format!("{arn}\nregion = 'us-east-1'")).unwrap();
-        assert!(other.conflict().unwrap().contains("us-east-1"));
+        assert!(other.conflict(&name).unwrap().contains("us-east-1"));
         let other = read(&format!("{arn}\nstream_name = 'logs'")).unwrap();
-        assert!(other.conflict().unwrap().contains("logs"));
-        for wrong in ["arn:aws:kinesis:eu-west-1:1:stream/", "central", "arn:aws:s3:::bucket"] {
+        assert!(other.conflict(&name).unwrap().contains("logs"));
+        for wrong in [
+            "arn:aws:kinesis:eu-west-1:1:stream/",
+            "arn:aws:kinesis:eu-west-1:1:stream/a b",
+            "central",
+            "arn:aws:s3:::bucket",
+        ] {
             assert!(read(&format!("stream_arn = '{wrong}'")).unwrap_err().contains("ARN of a"));
         }
     }
