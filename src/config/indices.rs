@@ -33,7 +33,9 @@ pub(super) fn check(
             return Err(route.map_or_else(|| at.whole(&*text), |start| at.problem(*start, &*text)));
         }
         let keep = config.index.keep;
-        warnings.extend(targets.iter().filter_map(|target| short_lived(target, keep?, name)));
+        warnings.extend(targets.iter().filter_map(|target| {
+            recurring(target, keep?, name).or_else(|| short_lived(target, keep?, name))
+        }));
         warnings.extend(mixed(&targets).into_iter().map(|(free, typed)| {
             format!(
                 "destination `{}`: routes `{}` (`{}`) and `{}` (`{}`) may share an index, and the \
@@ -48,6 +50,18 @@ pub(super) fn check(
         }));
     }
     Ok(warnings)
+}
+
+fn recurring(target: &Target, keep: Period, destination: &DestinationName) -> Option<String> {
+    let (again, parts) = target.index.recurs()?;
+    Some(format!(
+        "destination `{}`: `keep = \"{keep}\"` lets the engine delete indices by the age of their \
+         first document, and one of route `{}` (`{}`) is written again every {again}: what has just \
+         come goes with it. Name an index of its own for each {again}, with {parts} in its name",
+        destination.as_str(),
+        target.name,
+        target.index,
+    ))
 }
 
 fn short_lived(target: &Target, keep: Period, destination: &DestinationName) -> Option<String> {
@@ -127,6 +141,26 @@ mod tests {
         }
         for (index, keep) in [("flow-%Y.%m.%d", "1d"), ("flow-%Y.%m", "31d"), ("flow", "2h")] {
             assert_eq!(told(index, keep), Vec::<String>::new(), "{index} {keep}");
+        }
+    }
+
+    #[test]
+    fn an_index_that_is_written_again_after_its_time_is_told() {
+        let told = |index, settings| answer_with(&[(FLOW, index)], settings).unwrap();
+        for (index, again, parts) in [
+            ("flow-%d", "month", "with %Y and %m in its name"),
+            ("flow-%Y-%d", "month", "with %m in its name"),
+            ("flow-%m", "year", "with %Y in its name"),
+            ("flow-{account}-%m.%d", "year", "with %Y in its name"),
+        ] {
+            let warnings = told(index, "keep = '90d'");
+            assert!(warnings.len() == 1 && warnings[0].contains(parts), "{warnings:?}");
+            let says = format!("(`{index}`) is written again every {again}");
+            assert!(warnings[0].contains(&says), "{warnings:?}");
+            assert_eq!(told(index, ""), Vec::<String>::new(), "{index}");
+        }
+        for index in ["flow-%Y", "flow-%Y.%m", "flow-%d.%m.%Y", "flow"] {
+            assert_eq!(told(index, "keep = '400d'"), Vec::<String>::new(), "{index}");
         }
     }
 

@@ -195,12 +195,26 @@ impl IndexTemplate {
     }
 
     /// How long the events of one index with a date are from, at most: a day, a month or a year.
+    /// Where the name recurs, each time.
     #[must_use]
     pub fn span(&self) -> Option<Period> {
         const DAY: Duration = Duration::from_hours(24);
         let days = [(Part::Day, 1), (Part::Month, 31), (Part::Year, 366)];
         let (_, days) = days.into_iter().find(|(part, _)| self.parts.contains(part))?;
         Some(Period(DAY * days))
+    }
+
+    /// How often events come to an index that had some of long ago, for want of which date parts: one
+    /// called only by a month has those of that month in every year.
+    #[must_use]
+    pub fn recurs(&self) -> Option<(&'static str, &'static str)> {
+        let has = |part| self.parts.contains(&part);
+        match (has(Part::Year), has(Part::Month), has(Part::Day)) {
+            (false, false, true) => Some(("month", "%Y and %m")),
+            (true, false, true) => Some(("month", "%m")),
+            (false, true, _) => Some(("year", "%Y")),
+            (true, true, _) | (_, false, false) => None,
+        }
     }
 
     /// Whether the name depends on where an event comes from.
