@@ -56,6 +56,14 @@ pub enum StateError {
         /// The state file.
         path: PathBuf,
     },
+    /// It is no database.
+    #[error(
+        "{path} is not a state file (it is no SQLite database), so it is left alone; set `state.sqlite.path` to a file of logweir's own, or restore a copy if this was one"
+    )]
+    Strange {
+        /// What is there.
+        path: PathBuf,
+    },
     /// It belongs to something else.
     #[error(
         "{path} is a database of another program (application id {application_id:#x}), so it is left alone; set `state.sqlite.path` to a file of logweir's own"
@@ -141,7 +149,10 @@ impl StateError {
     #[must_use]
     pub const fn is_about_content(&self) -> bool {
         match self {
-            Self::Foreign { .. } | Self::Newer { .. } | Self::Damaged { .. } => true,
+            Self::Strange { .. }
+            | Self::Foreign { .. }
+            | Self::Newer { .. }
+            | Self::Damaged { .. } => true,
             Self::Locked { .. }
             | Self::Untrusted { .. }
             | Self::Unusable { .. }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use url::Url;
 
 use super::disk::Medium;
-use super::{BUSY_TIMEOUT, Shared, SqliteConfig, StateError};
+use super::{BUSY_TIMEOUT, Shared, SqliteConfig, StateError, identity};
 use super::{beside, exists, holder, is_filled, keep_log, resolve, trust};
 
 /// Whether a daemon could have its state there, as far as that can be seen without making a file.
@@ -17,6 +17,7 @@ use super::{beside, exists, holder, is_filled, keep_log, resolve, trust};
 /// Why not; see [`StateError::is_about_content`].
 pub fn examine(config: &SqliteConfig) -> Result<(), StateError> {
     let path = resolve(&config.path)?;
+    identity::recognise(&path)?;
     trust(&path, config.ephemeral)?;
     let has_log = is_filled(&beside(&path, "-wal"));
     // SQLite reads the log by that file, and would make it.

@@ -12,6 +12,7 @@ mod disk;
 mod error;
 mod examine;
 mod filesystem;
+mod identity;
 mod lock;
 mod presence;
 mod schema;
@@ -106,6 +107,7 @@ impl State {
         if access != Access::Daemon && !exists(&path)? {
             return Err(StateError::Missing { path });
         }
+        identity::recognise(&path)?;
         let lock = access.is_exclusive().then(|| prepare(&path, config.ephemeral)).transpose()?;
         let crashed = is_filled(&beside(&path, "-wal"));
         let connection =

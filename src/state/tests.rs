@@ -171,11 +171,29 @@ fn an_older_state_is_brought_up_to_date_and_keeps_its_rows() {
 fn a_damaged_state_is_refused_and_never_started_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
-    fs::write(&path, b"this is not a database, but somebody's notes".repeat(100)).unwrap();
+    fs::write(&path, b"SQLite format 3\0, and then somebody's notes".repeat(100)).unwrap();
     let before = fs::read(&path).unwrap();
     let error = text(open(&folder, Access::Daemon).unwrap_err());
     assert!(error.contains("damaged") && error.contains(".recover"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn what_is_no_database_is_left_alone_without_a_lock_beside_it() {
+    for text_of in ["root:x:0:0:root:/root:/bin/sh\n", "x"] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("state.db"), text_of).unwrap();
+        let before = files(&folder);
+        for access in [Access::Daemon, Access::Exclusive, Access::Edit, Access::Inspect] {
+            let error = text(open(&folder, access).unwrap_err());
+            assert!(error.contains("is not a state file"), "{error}");
+            assert!(!error.contains("damaged") && error.contains("`state.sqlite.path`"), "{error}");
+        }
+        assert_eq!(files(&folder), before);
+    }
+    let device = SqliteConfig { path: "/dev/null".into(), ephemeral: true };
+    assert!(matches!(State::open(&device, Access::Daemon), Err(StateError::Strange { .. })));
+    assert!(!Path::new("/dev/null.lock").exists());
 }
 
 fn fill_with_leases(state: &State) {
@@ -279,7 +297,7 @@ fn who_examines_a_state_finds_what_a_daemon_would_and_leaves_no_trace() {
     fs::write(&path, "").unwrap();
     examined(&folder).unwrap();
     fs::write(&path, "somebody's notes".repeat(100)).unwrap();
-    assert!(matches!(examined(&folder), Err(StateError::Damaged { .. })));
+    assert!(matches!(examined(&folder), Err(StateError::Strange { .. })));
     fs::remove_file(&path).unwrap();
 
     let daemon = open(&folder, Access::Daemon).unwrap();
@@ -310,7 +328,7 @@ fn who_examines_a_state_finds_what_a_daemon_would_and_leaves_no_trace() {
 fn a_state_whose_name_looks_like_a_query_is_examined_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("50% state?mode=memory#1.db");
-    fs::write(&path, "somebody's notes".repeat(100)).unwrap();
+    fs::write(&path, "SQLite format 3\0".repeat(100)).unwrap();
     let found = examine(&SqliteConfig { path, ephemeral: true });
     assert!(matches!(found, Err(StateError::Damaged { .. })), "{found:?}");
 }
