@@ -56,6 +56,16 @@ pub enum StateError {
         /// The state file.
         path: PathBuf,
     },
+    /// It has other names, under which another daemon would find another lock.
+    #[error(
+        "the state file {path} has {names} names (hard links), and the lock on one does not hold under another; remove the others (`find DIR -samefile {path}` shows them; a backup must be a copy), or set `state.sqlite.path` to a file of its own"
+    )]
+    Linked {
+        /// The state file.
+        path: PathBuf,
+        /// How many there are.
+        names: u64,
+    },
     /// It is no database.
     #[error(
         "{path} is not a state file (it is no SQLite database), so it is left alone; set `state.sqlite.path` to a file of logweir's own, or restore a copy if this was one"
@@ -149,7 +159,8 @@ impl StateError {
     #[must_use]
     pub const fn is_about_content(&self) -> bool {
         match self {
-            Self::Strange { .. }
+            Self::Linked { .. }
+            | Self::Strange { .. }
             | Self::Foreign { .. }
             | Self::Newer { .. }
             | Self::Damaged { .. } => true,

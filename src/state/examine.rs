@@ -19,6 +19,7 @@ pub fn examine(config: &SqliteConfig) -> Result<(), StateError> {
     let path = resolve(&config.path)?;
     identity::recognise(&path)?;
     trust(&path, config.ephemeral)?;
+    identity::alone(&path)?;
     let has_log = is_filled(&beside(&path, "-wal"));
     // SQLite reads the log by that file, and would make it.
     let needs_file = has_log && !beside(&path, "-shm").exists();

@@ -1,7 +1,9 @@
-//! Refuses a file that cannot be a state file before anything is made beside it.
+//! Refuses a file that cannot be a state file, or that has a second name, before anything is made
+//! beside it.
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::StateError;
@@ -24,6 +26,17 @@ pub(super) fn recognise(path: &Path) -> Result<(), StateError> {
     let mut begin = Vec::with_capacity(MAGIC.len());
     match file.take(MAGIC.len() as u64).read_to_end(&mut begin) {
         Ok(_) if begin != MAGIC => Err(StateError::Strange { path: path.to_owned() }),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Refuses a file with several names (hard links): each name would have a lock of its own, and a log.
+pub(super) fn alone(path: &Path) -> Result<(), StateError> {
+    match path.metadata() {
+        Ok(found) if found.nlink() > 1 => {
+            Err(StateError::Linked { path: path.to_owned(), names: found.nlink() })
+        }
+        // What cannot be looked at cannot be opened either.
         Ok(_) | Err(_) => Ok(()),
     }
 }

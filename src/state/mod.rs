@@ -285,6 +285,7 @@ fn resolve(path: &Path) -> Result<PathBuf, StateError> {
 /// All that must be right before a daemon lets SQLite near the file.
 fn prepare(path: &Path, ephemeral: bool) -> Result<Lock, StateError> {
     trust(path, ephemeral)?;
+    identity::alone(path)?;
     let lock = Lock::take(&beside(path, ".lock")).map_err(|refused| match refused {
         Refused::Held(holder) => StateError::Locked { path: path.to_owned(), holder },
         Refused::Io(source) => unusable(path, source),

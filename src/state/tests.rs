@@ -86,6 +86,22 @@ fn two_names_of_one_file_meet_at_one_lock() {
 }
 
 #[test]
+fn a_second_name_that_has_a_lock_of_its_own_is_refused() {
+    let (folder, state) = state();
+    let path = folder.path().join("link.db");
+    fs::hard_link(folder.path().join("state.db"), &path).unwrap();
+    let link = SqliteConfig { path, ephemeral: true };
+    let error = text(State::open(&link, Access::Daemon).unwrap_err());
+    assert!(error.contains("has 2 names") && error.contains("-samefile"), "{error}");
+    assert!(!folder.path().join("link.db.lock").exists());
+    assert!(matches!(examined(&folder), Err(StateError::Linked { names: 2, .. })));
+    drop(state);
+    assert!(matches!(open(&folder, Access::Daemon), Err(StateError::Linked { .. })));
+    fs::remove_file(link.path).unwrap();
+    open(&folder, Access::Daemon).unwrap();
+}
+
+#[test]
 fn looking_needs_no_lock_and_changes_nothing() {
     let (folder, state) = state();
     let looking = open(&folder, Access::Inspect).unwrap();
