@@ -87,6 +87,20 @@ impl<'de> Deserialize<'de> for AssumeRole {
     }
 }
 
+/// Reads the name of a region, which becomes part of the name of a host.
+///
+/// # Errors
+/// For what cannot be one.
+pub fn region<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if text.is_empty() || !text.chars().all(is_legal) {
+        let text = format!("`{text}` is not an AWS region: write one such as \"eu-west-1\"");
+        return Err(de::Error::custom(text));
+    }
+    Ok(text)
+}
+
 /// As whom, and where. What is left out is for the environment to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller<'a> {

@@ -7,7 +7,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::aws::{AssumeRole, Caller};
+use crate::aws::{self, AssumeRole, Caller};
 use crate::event::{StreamName, Timestamp};
 
 /// One stream to read.
@@ -15,6 +15,7 @@ use crate::event::{StreamName, Timestamp};
 #[serde(default, deny_unknown_fields)]
 pub struct StreamConfig {
     /// The AWS region; without it that of `stream_arn`, else that of the profile or environment.
+    #[serde(deserialize_with = "region")]
     pub region: Option<String>,
     /// The stream's name on AWS; the name of the table when it is the same.
     #[serde(deserialize_with = "stream_name")]
@@ -49,6 +50,10 @@ fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D
         ));
     }
     Ok(Some(url))
+}
+
+fn region<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    aws::region(deserializer).map(Some)
 }
 
 fn stream_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -29,7 +29,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-pub use self::config::SqliteConfig;
+pub use self::config::{SqliteConfig, file_path};
 use self::disk::Medium;
 pub use self::disk::{Disk, Work};
 pub use self::error::StateError;

@@ -47,6 +47,8 @@ const CASES: &[Case] = &[
         "region = \"us-east-1\"\nstream_arn = \"arn:aws:kinesis:eu-west-1:123456789012:stream/a\"",
         "is not the region of `stream_arn`",
     ),
+    (REGION, "region = \"\"", "such as \"eu-west-1\""),
+    (REGION, "region = \"eu west 1\"", "such as \"eu-west-1\""),
     (REGION, "stream_name = \"central logs\"", "letters, digits"),
     ("[stream.central-logs]", "[stream.\"central logs\"]", "must not have ' '"),
     ("[stream.central-logs]", "[stream.\"\"]", "is empty"),
@@ -60,6 +62,8 @@ const CASES: &[Case] = &[
     // The daemon.
     ("[state.sqlite]\npath = \"/var/lib/logweir/state.db\"\n", "", "[state.sqlite]"),
     ("[state.sqlite]\npath =", "[state.dynamodb]\ntable =", "`sqlite`"),
+    (STATE, "path = \"\"", "names no file"),
+    (STATE, "path = \"/\"", "names no file"),
     (STATE, "ephemeral = true", "`path` is missing"),
     (STATE, "path = \"state.db\"\nephemeral = \"yes\"", "true or false"),
     (STATE, "path = \"state.db\"\n[shutdown]\ndeadline = 25", "\"30s\""),
@@ -117,12 +121,18 @@ const CASES: &[Case] = &[
     (AUTH, "auth.api_key = { id = \"hunter2-sesame\" }", "`key` or `key_file`"),
     (AUTH, "auth.api_key = { key = \"hunter2-sesame\", key_file = \"key\" }", "either `key`"),
     (AUTH, "auth.sigv4 = { service = \"es\" }", "`region` is missing"),
+    (AUTH, "auth.sigv4 = { region = \"\" }", "such as \"eu-west-1\""),
     (AUTH, "auth.sigv4 = { region = \"eu-west-1\", service = \"s3\" }", "`es` or `aoss`"),
     (AUTH, "auth.sigv4 = { region = \"eu-west-1\", assume_role = \"writer\" }", "arn:aws:iam"),
     (
         "[destination.search.opensearch]",
         "[destination.file.sqlite]\npath = \"a.db\"\nmax_document = \"1KiB\"\n[destination.search.opensearch]",
         "64KiB or more",
+    ),
+    (
+        "[destination.search.opensearch]",
+        "[destination.file.sqlite]\npath = \"\"\n[destination.search.opensearch]",
+        "names no file",
     ),
     (
         "[destination.search.opensearch]",

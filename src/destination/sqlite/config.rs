@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
+use crate::state::file_path;
 use crate::units::ByteSize;
 
 /// A SQLite file that events are sent to.
@@ -12,6 +13,7 @@ use crate::units::ByteSize;
 #[serde(deny_unknown_fields)]
 pub struct SqliteDestinationConfig {
     /// The file; made if it is missing. Its folder must exist.
+    #[serde(deserialize_with = "file_path")]
     pub path: PathBuf,
     /// A larger document is a dead letter.
     #[serde(default = "max_document", deserialize_with = "at_least_a_line")]

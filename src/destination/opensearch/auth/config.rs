@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::aws::{AssumeRole, Caller};
+use crate::aws::{self, AssumeRole, Caller};
 use crate::secret::Secret;
 
 /// How we authenticate to the cluster. Written `auth = "none"` or `auth.basic = { … }`.
@@ -68,6 +68,7 @@ pub enum SecretSource {
 #[serde(deny_unknown_fields)]
 pub struct SigV4Config {
     /// The region of the domain or collection.
+    #[serde(deserialize_with = "aws::region")]
     pub region: String,
     /// What it is.
     #[serde(default)]
