@@ -77,9 +77,9 @@ enum Command {
     Run(ConfigFile),
     /// Check a configuration and say what is wrong with it.
     ///
-    /// Reads the files that it names, too: those of secrets and certificates, and the state file if
-    /// there is one, which must be one that `run` would take. Makes and changes no file, connects to
-    /// nothing, and may be asked while a daemon runs.
+    /// Reads the files that it names, too: those of secrets and certificates, and the state file and
+    /// those of SQLite destinations where they are there, which must be such as `run` would take. Makes
+    /// and changes no file, connects to nothing, and may be asked while a daemon runs.
     Validate(ConfigFile),
     /// Install the index templates and lifecycle policies that the routes need at each destination.
     ///

@@ -7,6 +7,7 @@ use crate::app::{App, AppError, Outcome};
 use crate::clock::Clock;
 use crate::config::{Config, DestinationConfig, LOG_LEVEL, LogFormat, place};
 use crate::destination::opensearch::OpenSearch;
+use crate::destination::sqlite::SqliteDestination;
 use crate::event::DestinationName;
 use crate::shutdown::Shutdown;
 use crate::state;
@@ -18,26 +19,21 @@ use super::signals::StopSignals;
 use super::{ConfigFile, Exit, failed, panic, runtime, systemd};
 
 pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
-    let config = file.load()?;
+    let mut config = file.load()?;
     for (name, destination) in &config.destinations {
-        if let DestinationConfig::OpenSearch(config) = destination {
-            // Reads the files of passwords and certificates, and connects to nothing.
-            let built = OpenSearch::build((**config).clone(), Clock::start());
-            let name = name.clone();
-            let built = built.map_err(|source| AppError::OpenSearch { name, source });
-            built.map_err(|error| not_started(file, &error))?;
-        }
-    }
-    for warning in &config.warnings {
-        say!("warning: {warning}");
+        let examined = examine(name, destination);
+        config.warnings.extend(examined.map_err(|error| not_started(file, &error))?);
     }
     match state::examine(&config.state) {
         Err(source) if source.is_about_content() => {
             return Err(not_started(file, &AppError::State { source }));
         }
         // A warning only: the configuration may be meant for another machine, or another user.
-        Err(error) => say!("warning: {}", Chain(&error)),
-        Ok(()) => {}
+        Err(error) => config.warnings.push(Chain(&error).to_string()),
+        Ok(warning) => config.warnings.extend(warning.map(str::to_owned)),
+    }
+    for warning in &config.warnings {
+        say!("warning: {warning}");
     }
     let streams = counted(config.streams.len(), "stream");
     let routes = counted(config.routes.len(), "route");
@@ -45,6 +41,28 @@ pub(super) fn validate(file: &ConfigFile) -> Result<Exit, Exit> {
     let name = file.config.display();
     say!("{name}: valid: {streams}, {routes}, {destinations}");
     Ok(Exit::Clean)
+}
+
+/// Looks at the files of a destination as `run` would, and returns what may be right elsewhere.
+fn examine(
+    name: &DestinationName,
+    destination: &DestinationConfig,
+) -> Result<Option<String>, AppError> {
+    match destination {
+        DestinationConfig::OpenSearch(config) => {
+            // Reads the files of passwords and certificates, and connects to nothing.
+            let built = OpenSearch::build((**config).clone(), Clock::start());
+            let name = name.clone();
+            built.map(|_| None).map_err(|source| AppError::OpenSearch { name, source })
+        }
+        DestinationConfig::Sqlite(config) => match SqliteDestination::examine(config) {
+            Err(source) if source.is_about_content() => {
+                Err(AppError::Sqlite { name: name.clone(), source })
+            }
+            Err(error) => Ok(Some(format!("destination `{name}`: {}", Chain(&error)))),
+            Ok(()) => Ok(None),
+        },
+    }
 }
 
 pub(super) fn run(file: &ConfigFile) -> Result<Exit, Exit> {

@@ -66,6 +66,12 @@ pub enum StateError {
         /// How many there are.
         names: u64,
     },
+    /// It is no file.
+    #[error("{path} is a folder; let `state.sqlite.path` name a file in it")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// It is no database.
     #[error(
         "{path} is not a state file (it is no SQLite database), so it is left alone; set `state.sqlite.path` to a file of logweir's own, or restore a copy if this was one"
@@ -155,11 +161,12 @@ pub enum StateError {
 }
 
 impl StateError {
-    /// Whether it is what the file holds that no daemon takes, whoever and wherever it is.
+    /// Whether it is what is there that no daemon takes, whoever runs it.
     #[must_use]
     pub const fn is_about_content(&self) -> bool {
         match self {
-            Self::Linked { .. }
+            Self::Folder { .. }
+            | Self::Linked { .. }
             | Self::Strange { .. }
             | Self::Foreign { .. }
             | Self::Newer { .. }

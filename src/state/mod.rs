@@ -33,7 +33,7 @@ pub use self::config::{SqliteConfig, file_path};
 use self::disk::Medium;
 pub use self::disk::{Disk, Work};
 pub use self::error::StateError;
-pub use self::examine::examine;
+pub use self::examine::{examine, may_write, peek};
 use self::lock::{Lock, Refused};
 use self::presence::Presence;
 use self::schema::Kind;
@@ -50,6 +50,10 @@ const FREE_KEPT: u32 = 1_000;
 
 /// Pages that are given back in one go: some milliseconds of writing.
 const SHRINK_STEP: u32 = 1_000;
+
+/// What is said of a file of no bytes.
+const EMPTY: &str = "the state file is there and empty: checkpoints and dead letters, if it ever had \
+                     some, are gone; streams are read from their `start` again";
 
 /// What a process opens the state for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,11 +267,7 @@ impl Shared {
 fn resolve(path: &Path) -> Result<PathBuf, StateError> {
     let unusable = |remedy, source| StateError::Unusable { path: path.to_owned(), remedy, source };
     if let Ok(real) = path.canonicalize() {
-        return if real.is_dir() {
-            Err(unusable("it is a folder; name a file in it", io::ErrorKind::IsADirectory.into()))
-        } else {
-            Ok(real)
-        };
+        return if real.is_dir() { Err(StateError::Folder { path: real }) } else { Ok(real) };
     }
     let name = path.file_name().ok_or_else(|| {
         unusable("`state.sqlite.path` must name a file", io::ErrorKind::InvalidInput.into())
@@ -291,11 +291,7 @@ fn prepare(path: &Path, ephemeral: bool) -> Result<Lock, StateError> {
         Refused::Io(source) => unusable(path, source),
     })?;
     if path.metadata().is_ok_and(|file| file.len() == 0) {
-        warn!(
-            path = %path.display(),
-            "the state file is there and empty: checkpoints and dead letters, if it ever had some, \
-             are gone; streams are read from their `start` again"
-        );
+        warn!(path = %path.display(), "{EMPTY}");
     }
     // Made here rather than by SQLite, whose -wal and -shm files take the mode of this one: a
     // letter may hold anything that is in a log.

@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use tempfile::TempDir;
 
 pub(crate) fn config(folder: &Path) -> SqliteConfig {
@@ -297,7 +297,7 @@ fn files(folder: &TempDir) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// What looking says, which must leave everything as it is.
-fn examined(folder: &TempDir) -> Result<(), StateError> {
+fn examined(folder: &TempDir) -> Result<Option<&'static str>, StateError> {
     let before = files(folder);
     let found = examine(&config(folder.path()));
     let after = files(folder);
@@ -311,14 +311,14 @@ fn who_examines_a_state_finds_what_a_daemon_would_and_leaves_no_trace() {
     examined(&folder).unwrap();
     let path = folder.path().join("state.db");
     fs::write(&path, "").unwrap();
-    examined(&folder).unwrap();
+    assert!(examined(&folder).unwrap().unwrap().contains("read from their `start`"));
     fs::write(&path, "somebody's notes".repeat(100)).unwrap();
     assert!(matches!(examined(&folder), Err(StateError::Strange { .. })));
     fs::remove_file(&path).unwrap();
 
     let daemon = open(&folder, Access::Daemon).unwrap();
     fill_with_leases(&daemon);
-    examined(&folder).unwrap();
+    assert_eq!(examined(&folder).unwrap(), None);
     let killed = copy_as_if_killed(&folder);
     examined(&killed).unwrap();
     fs::copy(folder.path().join("state.db-shm"), killed.path().join("state.db-shm")).unwrap();
@@ -341,6 +341,25 @@ fn who_examines_a_state_finds_what_a_daemon_would_and_leaves_no_trace() {
 }
 
 #[test]
+fn a_state_that_this_user_may_not_write_is_told_and_not_called_wrong() {
+    let (folder, state) = state();
+    drop(state);
+    let is_root = fs::metadata(folder.path()).unwrap().uid() == 0;
+    for (path, mode) in [(folder.path().join("state.db"), 0o400), (folder.path().into(), 0o500)] {
+        let before = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let found = examine(&config(folder.path()));
+        fs::set_permissions(&path, before).unwrap();
+        // To root all is open.
+        assert_eq!(found.is_ok(), is_root, "{found:?}");
+        if let Err(error) = found {
+            assert!(!error.is_about_content());
+            assert!(text(error).contains("let the user that logweir runs as write"));
+        }
+    }
+}
+
+#[test]
 fn a_state_whose_name_looks_like_a_query_is_examined_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("50% state?mode=memory#1.db");
@@ -357,7 +376,8 @@ fn a_folder_that_cannot_be_used_is_named_with_what_to_do() {
     assert!(error.contains("missing/state.db") && error.contains("create its folder"), "{error}");
     let is_folder = SqliteConfig { path: folder.path().to_owned(), ephemeral: true };
     let error = text(State::open(&is_folder, Access::Daemon).unwrap_err());
-    assert!(error.contains("it is a folder"), "{error}");
+    assert!(error.contains("is a folder") && error.contains("name a file in it"), "{error}");
+    assert!(examine(&is_folder).unwrap_err().is_about_content());
     // As where a folder may not be searched, nobody can say that there is none.
     let endless = folder.path().join("state.db");
     std::os::unix::fs::symlink(&endless, &endless).unwrap();

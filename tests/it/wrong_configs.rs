@@ -303,6 +303,36 @@ fn a_state_file_that_the_daemon_would_refuse_is_refused_before_in_the_same_words
     assert_eq!((code, &error), (Some(69), &ask("run").1));
 }
 
+#[test]
+fn a_file_of_documents_that_the_daemon_would_refuse_is_refused_before_in_the_same_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = "path = \"state.db\"\nephemeral = true\n[http]\nlisten = \"127.0.0.1:0\"\n\
+                 [destination.file.sqlite]\npath = \"documents\"";
+    let text = BASE.replace(STATE, state).replace(AUTH, "");
+    std::fs::write(folder.path().join("logweir.toml"), text).unwrap();
+    let path = folder.path().join("documents");
+    let ask = |name| {
+        let answer = logweir(folder.path(), &[name, "--config", "logweir.toml"]);
+        let text = String::from_utf8(answer.stderr).unwrap();
+        (answer.status.code(), text.lines().last().unwrap_or_default().to_owned())
+    };
+    assert_eq!(ask("validate"), (Some(0), String::new()), "nothing has run yet");
+    assert!(!path.exists());
+    std::fs::create_dir(&path).unwrap();
+    for says in ["is a folder", "must be a SQLite file", "a SQLite file of something else"] {
+        let (code, error) = ask("validate");
+        assert!(error.starts_with("error: logweir.toml:13:8: ") && error.contains(says), "{error}");
+        assert_eq!((code, &error), (Some(64), &ask("run").1));
+        if path.is_dir() {
+            std::fs::remove_dir(&path).unwrap();
+            std::fs::write(&path, "somebody's notes".repeat(100)).unwrap();
+        } else {
+            // As another daemon would have made it.
+            std::fs::copy(folder.path().join("state.db"), &path).unwrap();
+        }
+    }
+}
+
 /// The files that a configuration names are read when the daemon starts: missing, no files, empty.
 fn without_its_password_file(folder: &Path) -> String {
     let text = BASE

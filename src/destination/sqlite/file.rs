@@ -6,7 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::state::{may_write, peek};
 
 /// How long a batch waits for another process that writes to the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,6 +73,12 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+    /// It is no file.
+    #[error("{path} is a folder, a device or the like: let `path` name a file")]
+    NoFile {
+        /// What is there.
+        path: PathBuf,
+    },
     /// It holds something else.
     #[error(
         "{path} is a SQLite file of something else (application id {application_id:#x}), so it is left alone; give the destination a file of its own"
@@ -101,8 +109,55 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether it is what is there that no daemon takes, whoever runs it.
+    #[must_use]
+    pub fn is_about_content(&self) -> bool {
+        match self {
+            Self::NoFile { .. } | Self::Foreign { .. } | Self::Newer { .. } => true,
+            Self::File { .. } => false,
+            Self::Sqlite { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
+            ),
+        }
+    }
+}
+
+/// Whether `open` would take the file, as far as that can be seen without making or changing one.
+pub(super) fn examine(path: &Path) -> Result<(), OpenError> {
+    is_no_other(path)?;
+    may_write(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    let Ok(real) = path.canonicalize() else { return Ok(()) };
+    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    match peek(&real).map_err(sqlite)? {
+        Some(connection) => recognise(path, header(&connection).map_err(sqlite)?),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what is there and no file: to open a pipe would wait for who reads it.
+fn is_no_other(path: &Path) -> Result<(), OpenError> {
+    match path.metadata() {
+        Ok(found) if !found.is_file() => Err(OpenError::NoFile { path: path.to_owned() }),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Refuses the file of something else, or of a later version.
+fn recognise(path: &Path, header: (i64, i64, i64)) -> Result<(), OpenError> {
+    let path = path.to_owned();
+    match header {
+        (0, 0, 0) => Ok(()),
+        (APPLICATION_ID, found, _) if found <= VERSION => Ok(()),
+        (APPLICATION_ID, found, _) => Err(OpenError::Newer { path, found }),
+        (application_id, ..) => Err(OpenError::Foreign { path, application_id }),
+    }
+}
+
 /// Opens the file, and makes it if it is missing.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    is_no_other(path)?;
     // Made here rather than by SQLite, whose -wal and -shm files take the mode of this one: only
     // the operator decides who else may read the logs.
     let mut options = OpenOptions::new();
@@ -113,15 +168,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     let header = header(&connection).map_err(sqlite)?;
-    let path = path.to_owned();
-    match header {
-        (0, 0, 0) => {}
-        (APPLICATION_ID, found, _) if found <= VERSION => {}
-        (APPLICATION_ID, found, _) => return Err(OpenError::Newer { path, found }),
-        (application_id, ..) => return Err(OpenError::Foreign { path, application_id }),
-    }
-    let ready = set_up(&mut connection, header.1 == 0);
-    ready.map_err(|source| OpenError::Sqlite { path, source })?;
+    recognise(path, header)?;
+    set_up(&mut connection, header.1 == 0).map_err(sqlite)?;
     Ok(connection)
 }
 

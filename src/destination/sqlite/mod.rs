@@ -51,6 +51,14 @@ impl SqliteDestination {
         Ok(Self { max_document: config.max_document, connection })
     }
 
+    /// Whether `open` would take the file, as far as that can be seen without making or changing one.
+    ///
+    /// # Errors
+    /// Why not; see [`OpenError::is_about_content`].
+    pub fn examine(config: &SqliteDestinationConfig) -> Result<(), OpenError> {
+        file::examine(&config.path)
+    }
+
     /// One transaction; it is on the disk when the verdicts are given.
     fn write(&self, rows: &[Row]) -> rusqlite::Result<Vec<Verdict>> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);

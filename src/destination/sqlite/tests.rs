@@ -167,6 +167,44 @@ fn the_file_of_something_else_is_left_alone() {
 }
 
 #[test]
+fn who_examines_a_file_finds_what_a_daemon_would_and_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), 1000);
+    let names = || fs::read_dir(folder.path()).unwrap().count();
+    let examined = || {
+        let before = (names(), fs::read(&config.path).ok());
+        let found = SqliteDestination::examine(&config);
+        assert!((names(), fs::read(&config.path).ok()) == before);
+        found
+    };
+    examined().unwrap();
+    fs::write(&config.path, "").unwrap();
+    examined().unwrap();
+    let destination = open(folder.path());
+    destination.write(&[row("a", "{}")]).unwrap();
+    examined().unwrap();
+    drop(destination);
+    examined().unwrap();
+    let other = |sql: &str| Connection::open(&config.path).unwrap().execute_batch(sql).unwrap();
+    other("PRAGMA user_version = 9");
+    assert!(matches!(examined(), Err(OpenError::Newer { found: 9, .. })));
+    // The state file's.
+    other("PRAGMA application_id = 0x4c677752");
+    assert!(matches!(examined(), Err(OpenError::Foreign { .. })));
+    fs::write(&config.path, "somebody's notes, and long enough to be a header".repeat(99)).unwrap();
+    let error = examined().unwrap_err();
+    assert!(error.is_about_content() && matches!(error, OpenError::Sqlite { .. }), "{error}");
+    fs::remove_file(&config.path).unwrap();
+    fs::create_dir(&config.path).unwrap();
+    for found in [examined(), SqliteDestination::open(config.clone()).map(drop)] {
+        assert!(matches!(found, Err(OpenError::NoFile { .. })), "{found:?}");
+    }
+    let path = folder.path().join("nowhere/documents.db");
+    let missing = SqliteDestination::examine(&SqliteDestinationConfig { path, ..config.clone() });
+    assert!(missing.is_err_and(|error| !error.is_about_content()));
+}
+
+#[test]
 fn a_full_disk_or_a_broken_file_is_held_and_a_busy_one_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let destination = open(folder.path());
