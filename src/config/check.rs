@@ -51,7 +51,7 @@ pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
             return Err(at.problem(config.span().start, text));
         }
     }
-    files::check(&state.sqlite.path, written, at)?;
+    warnings.extend(files::check(&state.sqlite.path, written, at)?);
     let destinations: Vec<(DestinationName, DestinationConfig)> = file
         .destination
         .into_iter()

@@ -313,6 +313,13 @@ fn trust(path: &Path, ephemeral: bool) -> Result<(), StateError> {
     }
 }
 
+/// The file system that a file is on, or would be, where the state would be refused.
+#[must_use]
+pub fn untrusted(path: &Path) -> Option<&'static str> {
+    let path = resolve(path).ok()?;
+    filesystem::untrusted(path.parent().unwrap_or(&path)).ok()?
+}
+
 fn unusable(path: &Path, source: io::Error) -> StateError {
     StateError::Unusable { path: path.to_owned(), remedy: remedy(&source), source }
 }
