@@ -16,12 +16,25 @@ pub struct ByteSize(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period(pub Duration);
 
-/// A text that is not a size or a length of time.
+/// Why a text is no size or length of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is not {expected}")]
-pub struct UnitError {
-    value: String,
-    expected: &'static str,
+pub enum UnitError {
+    /// It is written otherwise.
+    #[error("`{value}` is not {expected}")]
+    Unlike {
+        /// The text.
+        value: String,
+        /// How one is written.
+        expected: &'static str,
+    },
+    /// It has more bytes or milliseconds than there are numbers for.
+    #[error("`{value}` is {more} than can be counted: write less")]
+    TooMuch {
+        /// The text.
+        value: String,
+        /// In which way.
+        more: &'static str,
+    },
 }
 
 const SIZE: &str = "a size: write a whole number with B, KB, MB, GB, TB (powers of 1000) or KiB, \
@@ -49,15 +62,16 @@ impl FromStr for ByteSize {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let error = || UnitError { value: text.to_owned(), expected: SIZE };
-        let (number, unit) = number_and_unit(text).ok_or_else(error)?;
+        let unlike = || UnitError::Unlike { value: text.to_owned(), expected: SIZE };
+        let too_much = || UnitError::TooMuch { value: text.to_owned(), more: "larger" };
+        let (number, unit) = number_and_unit(text).ok_or_else(unlike)?;
         let factor = if unit.is_empty() {
             Some(1)
         } else {
             factor(&SIZE_UNITS, |name| name.eq_ignore_ascii_case(unit))
         };
-        let bytes = factor.and_then(|factor| number.checked_mul(factor)).ok_or_else(error)?;
-        Ok(Self(usize::try_from(bytes).map_err(|_| error())?))
+        let bytes = product(number, factor.ok_or_else(unlike)?).ok_or_else(too_much)?;
+        Ok(Self(usize::try_from(bytes).map_err(|_| too_much())?))
     }
 }
 
@@ -65,19 +79,25 @@ impl FromStr for Period {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let error = || UnitError { value: text.to_owned(), expected: PERIOD };
-        let (number, unit) = number_and_unit(text).ok_or_else(error)?;
-        let factor = factor(&PERIOD_UNITS, |name| name == unit);
-        let millis = factor.and_then(|factor| number.checked_mul(factor)).ok_or_else(error)?;
-        Ok(Self(Duration::from_millis(millis)))
+        let unlike = || UnitError::Unlike { value: text.to_owned(), expected: PERIOD };
+        let too_much = || UnitError::TooMuch { value: text.to_owned(), more: "longer" };
+        let (number, unit) = number_and_unit(text).ok_or_else(unlike)?;
+        let factor = factor(&PERIOD_UNITS, |name| name == unit).ok_or_else(unlike)?;
+        Ok(Self(Duration::from_millis(product(number, factor).ok_or_else(too_much)?)))
     }
 }
 
-fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+/// The digits of a number, and what follows.
+fn number_and_unit(text: &str) -> Option<(&str, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end)?;
-    Some((number.parse().ok()?, unit.trim_start()))
+    (!number.is_empty()).then(|| (number, unit.trim_start()))
+}
+
+/// None where it is too much.
+fn product(digits: &str, factor: u64) -> Option<u64> {
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn factor(units: &[(&str, u64)], is: impl Fn(&str) -> bool) -> Option<u64> {
@@ -199,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_value_and_shows_an_example() {
-        for text in ["", "MiB", "64M", "1.5GiB", "-3MB", "18446744073709551615TiB", "6ӿ"] {
+        for text in ["", "MiB", "64M", "1.5GiB", "-3MB", "6ӿ"] {
             let error = text.parse::<ByteSize>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")) && error.contains("64MiB"), "{error}");
         }
@@ -207,6 +227,18 @@ mod tests {
             let error = text.parse::<Period>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")) && error.contains("30s"), "{error}");
         }
+    }
+
+    #[test]
+    fn too_much_is_told_as_that() {
+        let much = |error: UnitError| matches!(error, UnitError::TooMuch { .. });
+        for text in ["18446744073709551615TiB", "99999999999999999999"] {
+            assert!(text.parse::<ByteSize>().is_err_and(much), "{text}");
+        }
+        for text in ["99999999999999d", "99999999999999999999ms"] {
+            assert!(text.parse::<Period>().is_err_and(much), "{text}");
+        }
+        assert!(!"99999999999999999999 fortnights".parse::<Period>().is_err_and(much));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::{self, Deserializer};
 use toml::Spanned;
 
 use crate::dead_letter::DeadLettersConfig;
@@ -147,13 +148,23 @@ impl Default for LogConfig {
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One readable line.
     Text,
     /// One JSON object.
     Json,
+}
+
+// Not derived: what reads the environment does not tell which values there are.
+impl<'de> Deserialize<'de> for LogFormat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match &*String::deserialize(deserializer)? {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(de::Error::unknown_variant(other, &["text", "json"])),
+        }
+    }
 }
 
 /// `[memory]`: the two budgets.

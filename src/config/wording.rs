@@ -48,6 +48,10 @@ pub(super) fn plain(message: &str, found: &str) -> String {
         );
     }
     let expected = expectation(expected);
+    if wrong == "invalid type: map" && found.starts_with(|c: char| c.is_ascii_digit()) {
+        // What only TOML calls a time of its own.
+        return format!("write {expected}; this is a time without quotes: put it in quotes");
+    }
     if let Some(found) = wrong.strip_prefix("invalid type: ") {
         // Not the value itself: a password without quotes is a number.
         return format!("write {expected}; this is {}", kind(found));

@@ -40,6 +40,7 @@ const CASES: &[Case] = &[
     (URL, "url = \"https://a\"\nids = \"no\"", "true or false"),
     // Streams.
     (REGION, "start = \"yesterday\"", "trim_horizon"),
+    (REGION, "start = 2026-01-31T06:00:00Z", "put it in quotes"),
     (REGION, "read = \"fan_out\"", "`poll`"),
     (REGION, "stream_arn = \"central-logs\"", "arn:aws:kinesis"),
     (
@@ -102,6 +103,7 @@ const CASES: &[Case] = &[
     (URL, "url = \"https://a\"\nreplicas = -1", "0 or more"),
     (URL, "url = \"https://a\"\nkeep = \"30s\"", "1h or more"),
     (URL, "url = \"https://a\"\nkeep = \"0d\"", "1h or more"),
+    (URL, "url = \"https://a\"\nkeep = \"99999999999999d\"", "longer than can be counted"),
     (URL, "url = \"https://a\"\ntemplates = \"automatic\"", "`install` or `manual`"),
     (URL, "url = \"https://a\"\nbulk.compression = \"zstd\"", "`none` or `gzip`"),
     (URL, "url = \"https://a\"\nclient_cert_file = \"us.pem\"", "both `client_cert_file`"),
@@ -216,6 +218,7 @@ const VARIABLES: &[(&str, &str, &str)] = &[
     ("LOGWEIR_LOG_LEVEL", "loud", "debug"),
     ("LOGWEIR_LOG_LEVEL", "nonsense=,,", "logweir::kinesis=debug"),
     ("LOGWEIR_LOG_LEVEL", "", "such as \"info\""),
+    ("LOGWEIR_LOG_FORMAT", "yaml", "expected `text` or `json`"),
     ("LOGWEIR_SHUTDOWN_DEADLINE", "0s", "\"25s\""),
     ("LOGWEIR_HTTP_LISTEN", "everywhere", "127.0.0.1:9598"),
 ];
