@@ -8,8 +8,8 @@ use serde::de::{self, Deserializer};
 use toml::Spanned;
 
 use crate::dead_letter::DeadLettersConfig;
-use crate::event::{DestinationName, StreamName};
-use crate::kinesis::StreamConfig;
+use crate::event::{DestinationName, StreamName, Timestamp};
+use crate::kinesis::{Start, StreamConfig};
 use crate::parse::Parser;
 use crate::route::{Route, RouteTable, Way};
 use crate::telemetry::log;
@@ -40,6 +40,7 @@ const SHORTEST_AGE: Period = Period(Duration::from_secs(3600));
 pub(super) fn check(file: File, at: &Locator<'_>) -> Result<Config, Problem> {
     let mut warnings = Vec::new();
     let streams = streams(file.stream, at)?;
+    warnings.extend(unread(&streams));
     let Some(state) = file.state else {
         let text = "there is no state file to keep checkpoints in: add a table `[state.sqlite]` with \
                     `path = \"/var/lib/logweir/state.db\"`";
@@ -123,6 +124,19 @@ fn streams(
         return Err(at.whole("there is no stream to read: add a table `[stream.NAME]`"));
     }
     Ok(streams)
+}
+
+/// Streams that would be read from a time on that has not come yet.
+fn unread(streams: &[(StreamName, StreamConfig)]) -> Vec<String> {
+    let now = Timestamp::now();
+    let future = |(name, config): &(StreamName, StreamConfig)| match config.start {
+        Start::At(time) if time > now => Some(format!(
+            "stream `{name}`: `start = \"{time}\"` is in the future (it is {now}), and unless it was read \
+             before, nothing is read until then: write an earlier one, or \"latest\""
+        )),
+        Start::At(_) | Start::TrimHorizon | Start::Latest => None,
+    };
+    streams.iter().filter_map(future).collect()
 }
 
 /// Settings that are legal, and rarely what was meant.

@@ -277,6 +277,21 @@ fn a_deadline_that_nobody_can_mean_is_told() {
 }
 
 #[test]
+fn a_start_that_has_not_come_yet_is_told() {
+    let with = |start: &str| {
+        let text =
+            GOOD.replace("[stream.central]", &format!("[stream.central]\nstart = '{start}'"));
+        Config::parse("logweir.toml", &text, environment).unwrap().warnings
+    };
+    let warnings = with("9000-01-31T06:00:00Z");
+    assert!(warnings.len() == 1 && warnings[0].starts_with("stream `central`: "), "{warnings:?}");
+    assert!(warnings[0].contains("9000-01-31T06:00:00.000Z"), "{warnings:?}");
+    for start in ["2020-01-31T06:00:00Z", "latest"] {
+        assert_eq!(with(start), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn an_event_that_only_says_that_it_is_of_cloudtrail_is_not_trusted_without_a_word() {
     let with = |condition: &str| {
         let route = format!(

@@ -100,6 +100,8 @@ const CASES: &[Case] = &[
     (URL, "url = \"https://a\"\nbulk.max_body = \"1GiB\"", "64KiB to 100MiB"),
     (URL, "url = \"https://a\"\ntimeout = \"0s\"", "60s"),
     (URL, "url = \"https://a\"\nshards = 0", "1 or more"),
+    (URL, "url = \"https://a\"\nshards = 5000", "1024 or fewer"),
+    (URL, "url = \"https://a\"\ntimeout = \"60h\"", "2h or less"),
     (URL, "url = \"https://a\"\nreplicas = -1", "0 or more"),
     (URL, "url = \"https://a\"\nkeep = \"30s\"", "1h or more"),
     (URL, "url = \"https://a\"\nkeep = \"0d\"", "1h or more"),

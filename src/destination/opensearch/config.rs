@@ -254,6 +254,12 @@ pub enum ConfigError {
     /// A wait or timeout of nothing.
     #[error("{0} is no time at all: write a longer one, such as 60s")]
     Zero(Period),
+    /// A request that would be waited for longer than anybody means.
+    #[error("{0} are more than any request takes: write {LONGEST_TIMEOUT} or less, such as 60s")]
+    Timeout(Period),
+    /// More shards than engines take.
+    #[error("{0} shards are more than an index may have: write {MOST_SHARDS} or fewer")]
+    Shards(NonZeroU32),
     /// An age at which indices would be deleted before anybody has searched them.
     #[error(
         "{0} are too little: indices would be deleted while they are written; write {LEAST_KEPT} or \
@@ -338,10 +344,11 @@ struct Table {
     client_key_file: Option<PathBuf>,
     #[serde(default)]
     bulk: BulkConfig,
-    #[serde(default, deserialize_with = "longer_than_nothing")]
+    #[serde(default, deserialize_with = "timeout")]
     timeout: Option<Period>,
     #[serde(default)]
     templates: Templates,
+    #[serde(default, deserialize_with = "shards")]
     shards: Option<NonZeroU32>,
     replicas: Option<u32>,
     refresh_interval: Option<RefreshInterval>,
@@ -374,12 +381,25 @@ fn max_in_flight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroUs
     if is_good { Ok(count) } else { Err(de::Error::custom(ConfigError::MaxInFlight(count))) }
 }
 
-fn longer_than_nothing<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Period>, D::Error> {
+/// A node that hangs is noticed no sooner: who writes more has another unit in mind.
+const LONGEST_TIMEOUT: Period = Period(Duration::from_hours(2));
+
+fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Period>, D::Error> {
     let period = Period::deserialize(deserializer)?;
-    let is_good = !period.0.is_zero();
-    if is_good { Ok(Some(period)) } else { Err(de::Error::custom(ConfigError::Zero(period))) }
+    if period.0.is_zero() {
+        return Err(de::Error::custom(ConfigError::Zero(period)));
+    }
+    let is_good = period <= LONGEST_TIMEOUT;
+    if is_good { Ok(Some(period)) } else { Err(de::Error::custom(ConfigError::Timeout(period))) }
+}
+
+/// What engines take for `index.number_of_shards`, unless `es.index.max_number_of_shards` allows more.
+const MOST_SHARDS: u32 = 1_024;
+
+fn shards<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NonZeroU32>, D::Error> {
+    let count = NonZeroU32::deserialize(deserializer)?;
+    let is_good = count.get() <= MOST_SHARDS;
+    if is_good { Ok(Some(count)) } else { Err(de::Error::custom(ConfigError::Shards(count))) }
 }
 
 /// No index is full sooner than in a day: who writes minutes means another unit.
@@ -502,6 +522,8 @@ mod tests {
             ("url = 'https://a'\nbulk.max_body = '1GiB'", "100MiB"),
             ("url = 'https://a'\nverify = false", "unknown field `verify`"),
             ("url = 'https://a'\ntimeout = '0s'", "no time at all"),
+            ("url = 'https://a'\ntimeout = '3h'", "2h or less"),
+            ("url = 'https://a'\nshards = 5000", "1024 or fewer"),
             ("url = 'https://a'\nkeep = '59m'", "1h or more"),
             ("url = 'https://a'\nshards = 0", "nonzero"),
         ] {
