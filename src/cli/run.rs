@@ -5,7 +5,7 @@ use tracing::{error, info, warn};
 
 use crate::app::{App, AppError, Outcome};
 use crate::clock::Clock;
-use crate::config::{Config, DestinationConfig, LOG_LEVEL, LogFormat, place};
+use crate::config::{Config, DestinationConfig, LOG_LEVEL, LogFormat, place, place_of_state};
 use crate::destination::opensearch::OpenSearch;
 use crate::destination::sqlite::SqliteDestination;
 use crate::event::DestinationName;
@@ -101,8 +101,8 @@ pub(super) fn not_started(file: &ConfigFile, error: &AppError) -> Exit {
     let (place, exit) = match error {
         AppError::OpenSearch { name, source } => (place(name, source.key()), Exit::Usage),
         AppError::Sqlite { name, .. } => (place(name, Some("path")), Exit::Usage),
-        AppError::State { .. }
-        | AppError::Letters { .. }
+        AppError::State { .. } => (place_of_state(&file.config), Exit::Unavailable),
+        AppError::Letters { .. }
         | AppError::Listen { .. }
         | AppError::Metrics { .. }
         | AppError::Threads { .. } => (None, Exit::Unavailable),

@@ -37,7 +37,7 @@ use crate::units::{ByteSize, Period};
 use self::route::RouteConfig;
 
 pub use self::environment::{LOG_LEVEL, quoted, unread};
-pub use self::place::place;
+pub use self::place::{place, place_of_state};
 pub use self::problem::Problem;
 pub(crate) use self::problem::closest;
 

@@ -11,12 +11,26 @@ use super::problem::Locator;
 /// where the key is not given or not found. None when the file has changed beyond that.
 #[must_use]
 pub fn place(path: &Path, destination: &str, key: Option<&str>) -> Option<String> {
+    found(path, |root| {
+        let table = child(child(root, "destination")?.get_ref().as_table()?, destination)?;
+        let value = key.and_then(|key| below(table, key)).unwrap_or(table);
+        Some(value.span().start)
+    })
+}
+
+/// The place of `state.sqlite.path` in the file, likewise.
+#[must_use]
+pub fn place_of_state(path: &Path) -> Option<String> {
+    found(path, |root| {
+        let table = child(root, "state")?;
+        Some(below(table, "path").unwrap_or(table).span().start)
+    })
+}
+
+fn found(path: &Path, find: impl Fn(&DeTable<'_>) -> Option<usize>) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
-    let root = DeTable::parse(&text).ok()?;
-    let table = child(child(root.get_ref(), "destination")?.get_ref().as_table()?, destination)?;
-    let value = key.and_then(|key| below(table, key)).unwrap_or(table);
-    let at = Locator { file: &path.display().to_string(), text: &text };
-    Some(at.place(value.span().start))
+    let start = find(DeTable::parse(&text).ok()?.get_ref())?;
+    Some(Locator { file: &path.display().to_string(), text: &text }.place(start))
 }
 
 fn child<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<&'t Spanned<DeValue<'i>>> {
@@ -49,5 +63,8 @@ mod tests {
         }
         std::fs::write(file.path(), "[stream.a]").unwrap();
         assert_eq!(place(file.path(), "a", Some("key")), None);
+        assert_eq!(place_of_state(file.path()), None);
+        std::fs::write(file.path(), "[state]\nsqlite = { path = 'x' }").unwrap();
+        assert!(place_of_state(file.path()).unwrap().ends_with(":2:19"));
     }
 }

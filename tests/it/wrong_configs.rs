@@ -305,6 +305,7 @@ fn a_state_file_that_the_daemon_would_refuse_is_refused_before_in_the_same_words
     std::fs::write(path, "somebody's notes".repeat(100)).unwrap();
     let (code, error) = ask("validate");
     assert!(error.contains("state.db is not a state file") && error.contains("restore a copy"));
+    assert!(error.starts_with("error: logweir.toml:8:8: could not open the state file"), "{error}");
     assert_eq!((code, &error), (Some(69), &ask("run").1));
 }
 
