@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 pub use self::config::DeadLettersConfig;
 pub use self::letter::{Refused, refused};
+pub use self::trouble::Unstored;
 
 /// Where on its way a record or event failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use crate::state::{Durability, State, StateError};
 use crate::telemetry::chain::Chain;
 use crate::units::ByteSize;
 
-use super::trouble::{Trouble, Waiting};
+use super::trouble::{Trouble, Unstored};
 use super::{DeadLettersConfig, Letter};
 
 /// How many letters are deleted at once.
@@ -145,11 +145,11 @@ impl LetterStore {
         self.trouble.error()
     }
 
-    /// To be held from a failed write until those letters are stored, though others are: there is
-    /// trouble as long.
+    /// To be held from a write that failed so until those letters are stored, though others are: there
+    /// is trouble as long.
     #[must_use]
-    pub fn wait(&self) -> Waiting {
-        self.trouble.wait()
+    pub fn wait(&self, error: &LetterStoreError) -> Unstored {
+        self.trouble.wait(Chain(error).to_string())
     }
 
     /// Notifies all that wait whenever somebody's letters were stored: there may be room for more.
@@ -591,13 +591,18 @@ mod tests {
         store.write_blocking(&[letter(1, "gzip")]).unwrap();
         let stored = store.stored();
         let mut told = std::pin::pin!(stored.notified());
-        store.write_blocking(&[letter(2, "gzip")]).unwrap_err();
-        let one_waits = store.wait();
+        let full = store.write_blocking(&[letter(2, "gzip")]).unwrap_err();
+        let one_waits = store.wait(&full);
         assert!(!told.as_mut().enable());
         assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), 1);
         // Another's letter takes the room.
         store.write_blocking(&[letter(3, "gzip")]).unwrap();
         assert!(told.as_mut().enable());
+        assert!(store.trouble().is_some());
+        // It may have come before the first began to wait.
+        drop(one_waits);
+        assert_eq!(store.trouble(), None);
+        let one_waits = store.wait(&full);
         assert!(store.trouble().is_some());
         assert_eq!(store.drop_blocking(&Filter::default()).unwrap(), 1);
         store.write_blocking(&[letter(2, "gzip")]).unwrap();

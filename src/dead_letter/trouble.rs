@@ -28,7 +28,7 @@ struct Known {
 
 /// Somebody whose letters are still to be stored. Until it is dropped there is trouble.
 #[derive(Debug)]
-pub struct Waiting(Arc<Trouble>);
+pub struct Unstored(Arc<Trouble>);
 
 impl Trouble {
     pub(super) fn error(&self) -> Option<String> {
@@ -48,9 +48,13 @@ impl Trouble {
         self.stored.notify_waiters();
     }
 
-    pub(super) fn wait(self: &Arc<Self>) -> Waiting {
-        self.lock().waiting += 1;
-        Waiting(Arc::clone(self))
+    pub(super) fn wait(self: &Arc<Self>, error: String) -> Unstored {
+        let mut known = self.lock();
+        known.waiting += 1;
+        // Another write may have succeeded since the one that failed.
+        known.error.get_or_insert(error);
+        drop(known);
+        Unstored(Arc::clone(self))
     }
 
     pub(super) fn stored(&self) -> Arc<Notify> {
@@ -74,7 +78,7 @@ impl Known {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Unstored {
     fn drop(&mut self) {
         let mut known = self.0.lock();
         known.waiting -= 1;

@@ -62,7 +62,7 @@ pub(super) async fn all(around: Surroundings, mut refused: Refused) -> Buried {
             return buried;
         };
         failures += 1;
-        waiting.get_or_insert_with(|| around.letters.wait());
+        waiting.get_or_insert_with(|| around.letters.wait(&error));
         if let Some(silenced) = around.letters.may_tell(around.clock.now()) {
             let (events, error) = (refused.batch.len(), Chain(&error));
             error!(events, %error, silenced, "could not store dead letters: they wait");

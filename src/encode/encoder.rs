@@ -456,8 +456,10 @@ impl Bench {
         };
         if let Err(error) = written {
             let (shard, sequence_number) = (&record.place.shard, &record.sequence_number);
-            let (error, now) = (Chain(&error), self.shared.clock.now());
+            let now = self.shared.clock.now();
+            work.unstored = Some(self.shared.letters.wait(&error));
             if self.shared.letters.may_tell(now).is_some() {
+                let error = Chain(&error);
                 error!(%shard, %sequence_number, %error, "could not store a dead letter: its record waits");
             }
             self.letters_again = now.after(LETTER_RETRY);

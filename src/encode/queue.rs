@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
+use crate::dead_letter::Unstored;
 use crate::event::{DestinationId, Moment};
 use crate::memory::Waiting;
 use crate::record::AckToken;
@@ -32,6 +33,8 @@ pub struct Work {
     pub parked: Option<Moment>,
     /// While it waits for a destination or for the dead-letter store.
     pub waiting: Option<Waiting>,
+    /// While its letter is one that the dead-letter store refused.
+    pub unstored: Option<Unstored>,
 }
 
 /// What a parked record waits for.
@@ -86,6 +89,7 @@ impl WorkQueue {
                 ack,
                 next_event: 0,
                 counted: false,
+                unstored: None,
                 parked: None,
                 waiting: None,
             });
